@@ -1,0 +1,78 @@
+// What a log must be able to do for the stream: append, read, seek, ends, delete below. `kafka://` and `log:` both do.
+
+/** How a topic is kept. */
+export interface TopicSpec {
+  readonly name: string;
+  readonly partitions: number;
+  /**
+   * `forever`: nothing is dropped but by `deleteBefore`.
+   * `compact`: only the newest record of each key must stay.
+   * `{ maxBytes }`: as `forever`, with a backstop: beyond so many bytes a partition the oldest may go.
+   */
+  readonly retention: 'forever' | 'compact' | { readonly maxBytes: number };
+  /** Largest record in bytes that the topic must take. */
+  readonly maxRecordBytes: number;
+}
+
+export interface LogRecord {
+  readonly offset: number;
+  readonly key: string | null;
+  readonly value: Buffer;
+}
+
+/** [begin, end) of what a partition holds: `begin` is the oldest retained offset, `end` the next to be written. */
+export interface Extent {
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** Reads some partitions of one topic; every partition has its own position and its own bounded queue. */
+export interface Reader {
+  /**
+   * The next record of a partition, or null after `close`. Waits at the end for more. After a deletion it goes on at
+   * the oldest retained record, so the offset may be higher than asked for: callers check it.
+   */
+  next(partition: number): Promise<LogRecord | null>;
+  /** Goes on at `offset`, which must be in [begin, end]; what was queued is dropped. */
+  seek(partition: number, offset: number): void;
+  close(): Promise<void>;
+}
+
+export interface ReaderOptions {
+  readonly topic: string;
+  /** Partition → first offset to read, in [begin, end]. */
+  readonly from: ReadonlyMap<number, number>;
+  /** Bound of each partition's queue in bytes; one record always fits. */
+  readonly maxBytes: number;
+}
+
+export interface Transport {
+  /** The URL it was opened with, secrets left out. */
+  readonly url: string;
+  /** Creates what is missing, checks the partition count of what exists (Fault `topic-mismatch`). Safe to race. */
+  createTopics(topics: readonly TopicSpec[]): Promise<void>;
+  /** Partition count, or null where there is no such topic. */
+  partitions(topic: string): Promise<number | null>;
+  /**
+   * Appends one record and returns its offset once it is durable. The same record is retried until acknowledged, before
+   * any other of that partition, so calls on one partition complete in order. Fault `transport-unreachable` in the end.
+   */
+  append(topic: string, partition: number, value: Uint8Array, key?: string): Promise<number>;
+  /** One extent a partition, by partition number. */
+  ends(topic: string): Promise<Extent[]>;
+  read(options: ReaderOptions): Promise<Reader>;
+  /** Drops records below `offset` (clamped to the end). */
+  deleteBefore(topic: string, partition: number, offset: number): Promise<void>;
+  /** Removes the topics that exist of these. */
+  deleteTopics(topics: readonly string[]): Promise<void>;
+  /** What happened out of the ordinary: retries, reconnects. Shown, never silent. */
+  readonly counters: Readonly<Record<string, number>>;
+  close(): Promise<void>;
+}
+
+export interface TransportOptions {
+  /** How long an unreachable log is retried before the Fault, ms. */
+  readonly patienceMs?: number;
+  /** Told of each retry or reconnect, once. */
+  readonly onEvent?: (event: string) => void;
+}
