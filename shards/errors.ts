@@ -46,22 +46,3 @@ export class Fault extends Error {
     return new Fault(details);
   }
 }
-
-/**
- * Runs a command's body and turns its end into an exit code: a `Fault` becomes one line on stderr (with `json`, also
- * one object on stdout), everything else keeps its stack, because it is ours to mend.
- */
-export async function exitCodeOf(body: () => Promise<unknown>, json = false): Promise<number> {
-  try {
-    await body();
-    return 0;
-  } catch (error) {
-    if (error instanceof Fault) {
-      process.stderr.write(`error ${error.message.replaceAll('\n', ' ')}\n`);
-      if (json) process.stdout.write(`${JSON.stringify({ error: error.toJSON() })}\n`);
-      return error.exit;
-    }
-    process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
-    return 1;
-  }
-}

@@ -1,0 +1,175 @@
+#!/usr/bin/env node
+// The `stream` command: flags into options, events into lines.
+
+import { availableParallelism } from 'node:os';
+import { Command } from 'commander';
+import { Fault, runProgram, wholeNumber } from '#shards';
+import { inspectStep } from './inspect.ts';
+import { awaitRun } from './meta.ts';
+import { type ProduceEvent, produce } from './producer.ts';
+import { loadRecipe } from './recipe.ts';
+import { statusOf } from './status.ts';
+import { openTransport } from './transport/index.ts';
+import type { Transport } from './transport/transport.ts';
+
+const GIB = 1024 ** 3;
+const say = (line: string) => process.stderr.write(`${line}\n`);
+const finish = (result: object, json: boolean, lines: readonly string[]) =>
+  process.stdout.write(`${json ? JSON.stringify(result) : lines.join('\n')}\n`);
+
+async function withTransport<Result>(url: string, use: (transport: Transport) => Promise<Result>): Promise<Result> {
+  const transport = await openTransport(url, { onEvent: say });
+  try {
+    return await use(transport);
+  } finally {
+    await transport.close();
+  }
+}
+
+/** Progress at most once a second, as plain lines. */
+function teller(json: boolean): (event: ProduceEvent) => void {
+  let told = performance.now();
+  let before = { images: 0, at: told };
+  let steps = 0;
+  return (event) => {
+    if (event.kind === 'begun') {
+      steps = event.plan.steps;
+      say(
+        `plan ${event.planHash.slice(0, 12)}: ${steps} steps, ${event.plan.lanes} lanes, from step ${Math.min(...event.steps)}`,
+      );
+      for (const { index, resolution, epochs, stepsPerEpoch, batch, dropped } of event.plan.phases)
+        say(
+          `  phase ${index}: ${epochs} epochs of ${stepsPerEpoch} steps of ${batch} at ${resolution} px, ${dropped} samples of each epoch dropped`,
+        );
+    } else if (event.kind === 'window') {
+      say(
+        `lane ${event.lane} waits at step ${event.step}: the window is full, for ${event.slowest ?? 'a first trainer'}`,
+      );
+    } else {
+      const now = performance.now();
+      if (json || now - told < 1000) return;
+      const { counters, record } = event;
+      const rate = ((counters.images - before.images) * 1000) / (now - before.at);
+      const stages = (['read', 'decode', 'kernel', 'append', 'wait'] as const)
+        .map((stage) => `${stage} ${Math.round(counters[stage])}`)
+        .join(', ');
+      say(`step ${record.step + 1}/${steps}: ${rate.toFixed(0)} images/s; ms: ${stages}`);
+      told = now;
+      before = { images: counters.images, at: now };
+    }
+  };
+}
+
+const run = ['--run <name>', "the run's name: its topics are NAME.train.R, NAME.val.R, NAME.meta, …"] as const;
+const transport = ['--transport <url>', 'kafka://HOST:PORT[,HOST:PORT…] or log:DIR'] as const;
+const json = ['--json', 'print the result as one object on the last line'] as const;
+
+const program = new Command('stream').description('packed shards → batches in a log, a pure function of the plan');
+
+program
+  .command('produce')
+  .description("write a run's batches, from where its ledger ends to the plan's end")
+  .requiredOption('--shards <dir>', "what 'preprocess shard' wrote")
+  .requiredOption('--recipe <name|file>', 'a name in stream/recipes or a YAML file')
+  .requiredOption(...run)
+  .requiredOption(...transport)
+  .option('--workers <n>', 'pool workers', wholeNumber('--workers', 1), availableParallelism())
+  .option('--window <bytes>', 'most bytes of lead over the slowest trainer', wholeNumber('--window', 1), 8 * GIB)
+  .option('--memory <bytes>', 'most bytes of rendered batches in memory', wholeNumber('--memory', 1), GIB)
+  .option(
+    '--from-step <s>',
+    "make steps S to each lane's highest again, compared with the ledger",
+    wholeNumber('--from-step', 0),
+  )
+  .option(
+    '--forget <trainer>',
+    'a trainer that will not come back; may be repeated',
+    (name, all: string[]) => [...all, name],
+    [],
+  )
+  .option(...json)
+  .action(async (options) => {
+    const recipe = await loadRecipe(options.recipe);
+    const stop = new AbortController();
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
+    const start = performance.now();
+    const counters = await withTransport(options.transport, (opened) =>
+      produce({
+        transport: opened,
+        run: options.run,
+        shards: options.shards,
+        recipe,
+        workers: options.workers,
+        windowBytes: options.window,
+        memoryBytes: options.memory,
+        ...(options.fromStep === undefined ? {} : { fromStep: options.fromStep }),
+        forget: options.forget,
+        signal: stop.signal,
+        onEvent: teller(Boolean(options.json)),
+      }),
+    );
+    if (stop.signal.aborted)
+      throw new Fault({
+        code: 'interrupted',
+        received: 'a signal to stop',
+        expected: 'the end of the plan',
+        remedy: 'start the same command again: it goes on after the ledger',
+      });
+    const seconds = (performance.now() - start) / 1000;
+    finish({ run: options.run, seconds, ...counters }, options.json, [
+      `done: ${counters.images} images, ${(counters.bytes / 1e6).toFixed(1)} MB in ${seconds.toFixed(1)} s; ${counters.retries} retries`,
+    ]);
+  });
+
+program
+  .command('status')
+  .description('how far lanes and trainers are')
+  .requiredOption(...run)
+  .requiredOption(...transport)
+  .option(...json)
+  .action((options) =>
+    withTransport(options.transport, async (opened) => {
+      const status = await statusOf(opened, options.run, await awaitRun(opened, options.run, 0, say));
+      finish(status, options.json, [
+        `run ${status.run}, plan ${status.planHash.slice(0, 12)}: ${status.complete} of ${status.steps} steps in every lane`,
+        `lanes: ${status.laneSteps.join(' ')}; lead ${(status.leadBytes / 1e6).toFixed(1)} MB`,
+        ...Object.entries(status.records).map(([topic, records]) => `${topic}: ${records} records`),
+        ...status.trainers.map(
+          ({ trainer, rank, consumedStep, checkpointStep }) =>
+            `trainer ${trainer}/${rank}: consumed step ${consumedStep}, resumes at ${checkpointStep}`,
+        ),
+      ]);
+    }),
+  );
+
+program
+  .command('inspect')
+  .description('an augmented batch as a picture')
+  .requiredOption(...run)
+  .requiredOption(...transport)
+  .requiredOption('--step <s>', 'which step', wholeNumber('--step', 0))
+  .requiredOption('--image <file>', 'the PNG to write')
+  .option(...json)
+  .action((options) =>
+    withTransport(options.transport, async (opened) => {
+      const meta = await awaitRun(opened, options.run, 0, say);
+      if (options.step >= meta.plan.steps)
+        throw new Fault({
+          code: 'step-out-of-range',
+          received: `step ${options.step}`,
+          expected: `a step in 0 … ${meta.plan.steps - 1}`,
+          remedy: 'correct --step',
+          exit: 2,
+        });
+      const tiles = await inspectStep(opened, options.run, meta, options.step, options.image);
+      finish(
+        { image: options.image, tiles },
+        options.json,
+        tiles.map(
+          ({ labelA, labelB, lam }, i) => `${i}: ${lam.toFixed(3)} ${labelA} + ${(1 - lam).toFixed(3)} ${labelB}`,
+        ),
+      );
+    }),
+  );
+
+await runProgram(program);

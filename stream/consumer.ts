@@ -1,0 +1,318 @@
+// The reading end: for each step the records that the ledger names, checked, in lane order, whatever else the log holds.
+
+import { Fault } from '#shards';
+import { digestOf, type LaneLedger, type LedgerRecord, openLedgers, VAL_STEP } from './ledger.ts';
+import type { RunMeta } from './meta.ts';
+import { imageBytes, type Plan, placeOf, resolutionsOf } from './plan.ts';
+import { type RecordTensors, readRecord } from './record.ts';
+import { topicsOf } from './topics.ts';
+import type { Reader, Transport } from './transport/transport.ts';
+
+/** A lane's slice of a step: its chunks in order. */
+export interface LaneStep {
+  readonly lane: number;
+  readonly step: number;
+  readonly chunks: readonly RecordTensors[];
+  readonly samples: number;
+}
+
+export interface ConsumeOptions {
+  readonly transport: Transport;
+  readonly run: string;
+  readonly meta: RunMeta;
+  readonly lanes: readonly number[];
+  readonly fromStep: number;
+  /** Bound of prefetched pixel bytes, all lanes; each lane always has room for one step. */
+  readonly prefetchBytes: number;
+}
+
+export interface ConsumeCounters {
+  /** Records outside every ledger range: a paused owner's, half a step's, a second copy. */
+  skipped: number;
+  /** Seeks because the lane did not stand where the ledger says. */
+  seeks: number;
+  bytes: number;
+}
+
+/** One reader a topic, opened when first wanted. */
+class TopicReaders {
+  readonly #options: ConsumeOptions;
+  readonly #readers = new Map<string, Promise<{ reader: Reader; positions: Map<number, number> }>>();
+
+  constructor(options: ConsumeOptions) {
+    this.#options = options;
+  }
+
+  /** `positions`: the offset that each lane's reader delivers next. */
+  open(topic: string): Promise<{ reader: Reader; positions: Map<number, number> }> {
+    let opened = this.#readers.get(topic);
+    if (!opened) {
+      opened = this.#open(topic);
+      opened.catch(() => {});
+      this.#readers.set(topic, opened);
+    }
+    return opened;
+  }
+
+  async #open(topic: string) {
+    const { transport, lanes } = this.#options;
+    const extents = await transport.ends(topic);
+    const positions = new Map(lanes.map((lane) => [lane, extents[lane]?.begin ?? 0]));
+    const reader = await transport.read({ topic, from: positions, maxBytes: 2_000_000 });
+    return { reader, positions };
+  }
+
+  async close(topic?: string): Promise<void> {
+    for (const [name, opened] of this.#readers) {
+      if (topic !== undefined && name !== topic) continue;
+      this.#readers.delete(name);
+      await opened.then(({ reader }) => reader.close()).catch(() => {});
+    }
+  }
+}
+
+/** Items with a size in bytes between a lane's reading and the trainer; at least one fits. */
+class ByteQueue<Item> {
+  readonly #items: Item[] = [];
+  readonly #sizeOf: (item: Item) => number;
+  readonly #bound: number;
+  #bytes = 0;
+  #wake: (() => void)[] = [];
+  #end: { error: unknown } | null = null;
+
+  constructor(bound: number, sizeOf: (item: Item) => number) {
+    this.#bound = bound;
+    this.#sizeOf = sizeOf;
+  }
+
+  async #changed(): Promise<void> {
+    await new Promise<void>((resolve) => this.#wake.push(resolve));
+  }
+
+  #notify(): void {
+    for (const wake of this.#wake.splice(0)) wake();
+  }
+
+  /** Waits for room for an item of `size` bytes; false once the queue has ended. */
+  async room(size: number): Promise<boolean> {
+    while (!this.#end && this.#items.length > 0 && this.#bytes + size > this.#bound) await this.#changed();
+    return this.#end === null;
+  }
+
+  push(item: Item): void {
+    this.#items.push(item);
+    this.#bytes += this.#sizeOf(item);
+    this.#notify();
+  }
+
+  /** The next item; null after the end; throws the error that ended it. */
+  async shift(): Promise<Item | null> {
+    while (this.#items.length === 0 && !this.#end) await this.#changed();
+    const item = this.#items.shift();
+    if (item === undefined) {
+      if (this.#end?.error) throw this.#end.error;
+      return null;
+    }
+    this.#bytes -= this.#sizeOf(item);
+    this.#notify();
+    return item;
+  }
+
+  end(error: unknown = null): void {
+    this.#end ??= { error };
+    this.#notify();
+  }
+}
+
+export class Consumer {
+  readonly counters: ConsumeCounters = { skipped: 0, seeks: 0, bytes: 0 };
+  readonly #options: ConsumeOptions;
+  readonly #plan: Plan;
+  readonly #ledgers: Map<number, LaneLedger>;
+  readonly #closeLedgers: () => Promise<void>;
+  readonly #readers: TopicReaders;
+  readonly #queues: Map<number, ByteQueue<LaneStep>>;
+  readonly #lanes: Promise<void>[];
+  #next: number;
+  #closed = false;
+
+  private constructor(options: ConsumeOptions, opened: Awaited<ReturnType<typeof openLedgers>>) {
+    this.#options = options;
+    this.#plan = options.meta.plan;
+    this.#ledgers = opened.ledgers;
+    this.#closeLedgers = opened.close;
+    this.#readers = new TopicReaders(options);
+    this.#next = options.fromStep;
+    const bound = options.prefetchBytes / options.lanes.length;
+    const sizeOf = ({ step }: LaneStep) => this.#laneBytes(step);
+    this.#queues = new Map(options.lanes.map((lane) => [lane, new ByteQueue<LaneStep>(bound, sizeOf)]));
+    this.#lanes = options.lanes.map((lane) => this.#readLane(lane));
+  }
+
+  static async open(options: ConsumeOptions): Promise<Consumer> {
+    return new Consumer(options, await openLedgers(options.transport, options.run, options.lanes));
+  }
+
+  /** The next step, all lanes in order; null at the plan's end. */
+  async next(): Promise<LaneStep[] | null> {
+    if (this.#next >= this.#plan.steps) return null;
+    await this.#leaveTopic(this.#next);
+    this.#next++;
+    const steps: LaneStep[] = [];
+    for (const queue of this.#queues.values()) {
+      const step = await queue.shift();
+      if (!step) return null;
+      steps.push(step);
+    }
+    return steps;
+  }
+
+  /** The val split at a resolution, chunk by chunk in order, read anew at each call. */
+  async *evaluation(resolution: number): AsyncGenerator<RecordTensors> {
+    const topics = topicsOf(this.#options.run);
+    for (const other of resolutionsOf(this.#plan))
+      if (other !== resolution) await this.#readers.close(topics.val(other));
+    for (let lane = 0; lane < this.#plan.lanes; lane++) {
+      const entry = await this.#ledger(lane).wait(topics.val(resolution), VAL_STEP);
+      if (!entry) return;
+      yield* await this.#readStep(entry);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const queue of this.#queues.values()) queue.end();
+    await this.#closeLedgers();
+    await this.#readers.close();
+    await Promise.all(this.#lanes);
+  }
+
+  #ledger(lane: number): LaneLedger {
+    const ledger = this.#ledgers.get(lane);
+    if (!ledger) throw new Error(`lane ${lane} is not read here`);
+    return ledger;
+  }
+
+  #laneBytes(step: number): number {
+    const { phase } = placeOf(this.#plan, step);
+    return (phase.batch / this.#plan.lanes) * imageBytes(phase.resolution);
+  }
+
+  async #readLane(lane: number): Promise<void> {
+    const { fromStep, run } = this.#options;
+    const queue = this.#queues.get(lane) as ByteQueue<LaneStep>;
+    const topics = topicsOf(run);
+    try {
+      for (let step = fromStep; step < this.#plan.steps; step++) {
+        const { phase } = placeOf(this.#plan, step);
+        const topic = topics.train(phase.resolution);
+        if (!(await queue.room(this.#laneBytes(step)))) return;
+        const entry = await this.#ledger(lane).wait(topic, step);
+        if (!entry) return;
+        this.#openAhead(step);
+        const chunks = await this.#readStep(entry);
+        this.#ledger(lane).forget(topic, step);
+        queue.push({ lane, step, chunks, samples: entry.samples });
+      }
+      queue.end();
+    } catch (error) {
+      queue.end(this.#closed ? null : error);
+    }
+  }
+
+  /** Closes the finished phase's topic when `step` begins another and no later phase comes back to it. */
+  async #leaveTopic(step: number): Promise<void> {
+    const { phase } = placeOf(this.#plan, step);
+    const before = this.#plan.phases[phase.index - 1];
+    if (!before || step !== phase.firstStep) return;
+    const later = this.#plan.phases.slice(phase.index);
+    if (later.some(({ resolution }) => resolution === before.resolution)) return;
+    await this.#readers.close(topicsOf(this.#options.run).train(before.resolution));
+  }
+
+  /** Opens the next phase's topic in a phase's last epoch, so that the switch finds its records here. */
+  #openAhead(step: number): void {
+    const { phase, epoch } = placeOf(this.#plan, step);
+    const next = this.#plan.phases[phase.index + 1];
+    if (next && epoch === next.firstEpoch - 1)
+      void this.#readers.open(topicsOf(this.#options.run).train(next.resolution));
+  }
+
+  /** First occurrences of the step's chunks in [offset, end), checked against the plan and the ledger's digest. */
+  async #readStep(entry: LedgerRecord): Promise<RecordTensors[]> {
+    const { topic, lane, step } = entry;
+    if (entry.chunks === 0) return [];
+    const { reader, positions } = await this.#readers.open(topic);
+    let position = positions.get(lane) ?? 0;
+    if (position !== entry.offset) {
+      await this.#checkRetained(entry);
+      reader.seek(lane, entry.offset);
+      this.counters.seeks++;
+      position = entry.offset;
+    }
+    const bytes: (Buffer | undefined)[] = Array.from({ length: entry.chunks });
+    const tensors: RecordTensors[] = [];
+    while (position < entry.end) {
+      const record = await reader.next(lane);
+      if (!record) throw new Error(`the reader of ${topic} was closed`);
+      if (record.offset > position) await this.#checkRetained(entry);
+      position = record.offset + 1;
+      const { id, tensors: found } = readRecord(record.value);
+      if (id.plan !== this.#options.meta.planHash) throw foreignPlan(entry, id.plan, this.#options.meta.planHash);
+      if (id.step !== step || id.lane !== lane || bytes[id.chunk]) {
+        this.counters.skipped++;
+        continue;
+      }
+      bytes[id.chunk] = record.value;
+      tensors[id.chunk] = found;
+    }
+    positions.set(lane, position);
+    const whole = bytes.filter((chunk) => chunk !== undefined);
+    if (whole.length !== entry.chunks) throw chunkMissing(entry, bytes.indexOf(undefined));
+    const digest = digestOf(whole);
+    if (digest !== entry.digest) throw digestDiffers(entry, digest);
+    this.counters.bytes += entry.bytes;
+    return tensors;
+  }
+
+  async #checkRetained(entry: LedgerRecord): Promise<void> {
+    const extent = (await this.#options.transport.ends(entry.topic))[entry.lane];
+    if (extent && extent.begin <= entry.offset) return;
+    const { run, transport } = this.#options;
+    throw new Fault({
+      code: 'step-expired',
+      received: `${entry.topic}, lane ${entry.lane}: step ${entry.step} at offset ${entry.offset} is gone; the log begins at ${extent?.begin}`,
+      expected: 'a step that the log still holds',
+      remedy: `regenerate it: stream produce --run ${run} --transport ${transport.url} --from-step ${entry.step} --shards DIR --recipe RECIPE`,
+    });
+  }
+}
+
+const where = ({ topic, lane, step }: LedgerRecord) => `${topic}, lane ${lane}, step ${step}`;
+
+function foreignPlan(entry: LedgerRecord, received: string, expected: string): Fault {
+  return new Fault({
+    code: 'foreign-plan',
+    received: `${where(entry)}: a record of plan ${received}`,
+    expected: `plan ${expected}`,
+    remedy: 'another run wrote into these topics; give each run its own name',
+  });
+}
+
+function chunkMissing(entry: LedgerRecord, chunk: number): Fault {
+  return new Fault({
+    code: 'chunk-missing',
+    received: `${where(entry)}: chunk ${chunk} is not in [${entry.offset}, ${entry.end})`,
+    expected: `all ${entry.chunks} chunks, as the ledger says`,
+    remedy: `the log lost acknowledged records; regenerate with stream produce --from-step ${entry.step}`,
+  });
+}
+
+function digestDiffers(entry: LedgerRecord, digest: string): Fault {
+  return new Fault({
+    code: 'digest-mismatch',
+    received: `${where(entry)}: bytes with digest ${digest}`,
+    expected: `${entry.digest} (fingerprint ${entry.fingerprint})`,
+    remedy: `the log's bytes are damaged; regenerate with stream produce --from-step ${entry.step}`,
+  });
+}

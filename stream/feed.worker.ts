@@ -1,0 +1,123 @@
+// The consumer's own thread: a training step may block its thread for seconds, and Kafka's heartbeats must not wait.
+// Answers one request at a time for each method; a batch's buffers are transferred, not copied.
+
+import { parentPort } from 'node:worker_threads';
+import { Fault } from '#shards';
+import { Consumer, type LaneStep } from './consumer.ts';
+import type { FeedBatch, FeedMethods, FeedReply, FeedRequest, GroupSamples } from './feed.ts';
+import { awaitRun } from './meta.ts';
+import { reportProgress } from './progress.ts';
+import type { RecordTensors } from './record.ts';
+import { openTransport } from './transport/index.ts';
+import type { Transport } from './transport/transport.ts';
+
+const port = parentPort;
+if (!port) throw new Error('feed.worker runs in a worker thread');
+
+let transport: Transport | undefined;
+let consumer: Consumer | undefined;
+let run = '';
+let groups = 1;
+let evaluation: { resolution: number; chunks: AsyncGenerator<RecordTensors> } | undefined;
+
+const opened = (): Consumer => {
+  if (!consumer) throw new Error('the feed is not open');
+  return consumer;
+};
+
+/** Joins chunks in order into one set of contiguous arrays. */
+function join(chunks: readonly RecordTensors[]): GroupSamples {
+  const samples = chunks.reduce((sum, chunk) => sum + chunk.labelA.length, 0);
+  const pixels = chunks.reduce((sum, chunk) => sum + chunk.images.length, 0);
+  const joined: GroupSamples = {
+    samples,
+    images: new Uint8Array(pixels),
+    labelA: new Int32Array(samples),
+    labelB: new Int32Array(samples),
+    lam: new Float32Array(samples),
+  };
+  let image = 0;
+  let sample = 0;
+  for (const chunk of chunks) {
+    joined.images.set(chunk.images, image);
+    joined.labelA.set(chunk.labelA, sample);
+    joined.labelB.set(chunk.labelB, sample);
+    joined.lam.set(chunk.lam, sample);
+    image += chunk.images.length;
+    sample += chunk.labelA.length;
+  }
+  return joined;
+}
+
+function batchOf(lanes: readonly LaneStep[]): FeedBatch {
+  const perGroup = lanes.length / groups;
+  return {
+    step: (lanes[0] as LaneStep).step,
+    groups: Array.from({ length: groups }, (_, group) =>
+      join(lanes.slice(group * perGroup, (group + 1) * perGroup).flatMap(({ chunks }) => chunks)),
+    ),
+  };
+}
+
+const methods: FeedMethods = {
+  async join(options) {
+    run = options.run;
+    transport = await openTransport(options.transport, {
+      onEvent: (message) => port.postMessage({ event: message } satisfies FeedReply),
+    });
+    return awaitRun(transport, run, options.waitMs, (message) =>
+      port.postMessage({ event: message } satisfies FeedReply),
+    );
+  },
+  async start({ meta, fromStep, prefetchBytes, groups: count }) {
+    if (!transport) throw new Error('join the run first');
+    groups = count;
+    const lanes = Array.from({ length: meta.plan.lanes }, (_, lane) => lane);
+    consumer = await Consumer.open({ transport, run, meta, lanes, fromStep, prefetchBytes });
+  },
+  async next() {
+    const lanes = await opened().next();
+    return lanes && batchOf(lanes);
+  },
+  async evaluate({ resolution }) {
+    evaluation ??= { resolution, chunks: opened().evaluation(resolution) };
+    const { done, value } = await evaluation.chunks.next();
+    if (done) evaluation = undefined;
+    return done ? null : join([value]);
+  },
+  async report(progress) {
+    if (transport) await reportProgress(transport, run, progress);
+  },
+  async counters() {
+    return { ...opened().counters, ...transport?.counters };
+  },
+  async close() {
+    await consumer?.close();
+    await transport?.close();
+  },
+};
+
+/** The buffers of a reply that may move to the other thread. */
+function buffersOf(value: unknown): ArrayBuffer[] {
+  const groupsOf = (reply: FeedBatch | GroupSamples) => ('groups' in reply ? reply.groups : [reply]);
+  if (value === null || typeof value !== 'object' || !('groups' in value || 'images' in value)) return [];
+  return groupsOf(value as FeedBatch | GroupSamples).flatMap(({ images, labelA, labelB, lam }) => [
+    images.buffer,
+    labelA.buffer,
+    labelB.buffer,
+    lam.buffer,
+  ]);
+}
+
+port.on('message', async ({ id, method, argument }: FeedRequest) => {
+  try {
+    const call = methods[method] as (argument: unknown) => Promise<unknown>;
+    const value = await call(argument);
+    port.postMessage({ id, value } satisfies FeedReply, buffersOf(value));
+  } catch (error) {
+    const fault = error instanceof Fault ? error.toJSON() : undefined;
+    const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    port.postMessage({ id, fault, stack } satisfies FeedReply);
+  }
+  if (method === 'close') port.close();
+});

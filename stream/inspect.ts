@@ -1,0 +1,63 @@
+// An augmented batch as a picture: what the trainer sees, tile by tile, lane after lane.
+
+import { writeFile } from 'node:fs/promises';
+import { Consumer, type LaneStep } from './consumer.ts';
+import type { RunMeta } from './meta.ts';
+import { imageBytes, placeOf } from './plan.ts';
+import type { Transport } from './transport/transport.ts';
+
+export interface TileLabel {
+  readonly labelA: string;
+  readonly labelB: string;
+  readonly lam: number;
+}
+
+const GAP = 4;
+
+/** Writes a PNG of step `step`, at most 64 tiles, and returns their labels in row order. */
+export async function inspectStep(
+  transport: Transport,
+  run: string,
+  meta: RunMeta,
+  step: number,
+  file: string,
+): Promise<TileLabel[]> {
+  const { plan, dataset } = meta;
+  const lanes = Array.from({ length: plan.lanes }, (_, lane) => lane);
+  const consumer = await Consumer.open({ transport, run, meta, lanes, fromStep: step, prefetchBytes: 0 });
+  let steps: LaneStep[] | null;
+  try {
+    steps = await consumer.next();
+  } finally {
+    await consumer.close();
+  }
+  const side = placeOf(plan, step).phase.resolution;
+  const tiles: Uint8Array[] = [];
+  const labels: TileLabel[] = [];
+  for (const { images, labelA, labelB, lam } of (steps ?? []).flatMap(({ chunks }) => chunks))
+    for (let i = 0; i < labelA.length && tiles.length < 64; i++) {
+      tiles.push(images.subarray(i * imageBytes(side), (i + 1) * imageBytes(side)));
+      const name = (label: number) => dataset.classes[label]?.wnid ?? String(label);
+      labels.push({ labelA: name(labelA[i] ?? -1), labelB: name(labelB[i] ?? -1), lam: lam[i] ?? 1 });
+    }
+  await writeFile(file, await contactSheet(tiles, side));
+  return labels;
+}
+
+/** Square U8 RGB tiles of one size on a white sheet, as PNG. */
+async function contactSheet(tiles: readonly Uint8Array[], side: number): Promise<Buffer> {
+  const { default: sharp } = await import('sharp');
+  const columns = Math.ceil(Math.sqrt(tiles.length));
+  const rows = Math.ceil(tiles.length / columns);
+  const pitch = side + GAP;
+  const sheet = {
+    create: { width: columns * pitch + GAP, height: rows * pitch + GAP, channels: 3 as const, background: 'white' },
+  };
+  const composites = tiles.map((tile, i) => ({
+    input: Buffer.from(tile),
+    raw: { width: side, height: side, channels: 3 as const },
+    left: GAP + (i % columns) * pitch,
+    top: GAP + Math.floor(i / columns) * pitch,
+  }));
+  return sharp(sheet).composite(composites).png().toBuffer();
+}

@@ -1,0 +1,83 @@
+// Crop, antialiased bilinear resize and flip, in plain TypeScript: the readable reference of the SIMD kernel to come.
+// A triangle filter whose support grows with the scale, as Pillow's BILINEAR; horizontal pass first, then vertical.
+
+import type { CropBox } from '../augment/random-resized-crop.ts';
+
+/** For each output index: the first source index and the normalised weights of its neighbours. */
+interface Taps {
+  readonly first: Int32Array;
+  readonly weights: Float64Array;
+  /** Weights an output index. */
+  readonly width: number;
+}
+
+/** Taps that map `length` source pixels to `size` output pixels. */
+function triangleTaps(length: number, size: number): Taps {
+  const scale = length / size;
+  const support = Math.max(1, scale);
+  const width = Math.ceil(support) * 2 + 1;
+  const first = new Int32Array(size);
+  const weights = new Float64Array(size * width);
+  for (let i = 0; i < size; i++) {
+    const centre = (i + 0.5) * scale;
+    const from = Math.max(0, Math.floor(centre - support + 0.5));
+    const to = Math.min(length, Math.floor(centre + support + 0.5));
+    first[i] = from;
+    let sum = 0;
+    for (let j = from; j < to; j++) {
+      const distance = Math.abs(j + 0.5 - centre) / support;
+      const weight = distance < 1 ? 1 - distance : 0;
+      weights[i * width + j - from] = weight;
+      sum += weight;
+    }
+    for (let k = 0; k < width; k++) weights[i * width + k] = (weights[i * width + k] as number) / sum;
+  }
+  return { first, weights, width };
+}
+
+export interface SourceImage {
+  /** U8 [height, width, 3]. */
+  readonly pixels: Uint8Array;
+  readonly width: number;
+  readonly height: number;
+}
+
+/** Writes the crop of `source`, resized to U8 [size, size, 3], at the start of `out`; `flip` mirrors it. */
+export function cropAndResize(source: SourceImage, crop: CropBox, size: number, flip: boolean, out: Uint8Array): void {
+  const across = triangleTaps(crop.width, size);
+  const down = triangleTaps(crop.height, size);
+  const rows = new Float64Array(crop.height * size * 3);
+  for (let y = 0; y < crop.height; y++) {
+    const row = ((crop.y + y) * source.width + crop.x) * 3;
+    for (let x = 0; x < size; x++) {
+      const from = across.first[x] as number;
+      let red = 0;
+      let green = 0;
+      let blue = 0;
+      for (let k = 0; k < across.width; k++) {
+        const weight = across.weights[x * across.width + k] as number;
+        if (weight === 0) continue;
+        const at = row + (from + k) * 3;
+        red += weight * (source.pixels[at] as number);
+        green += weight * (source.pixels[at + 1] as number);
+        blue += weight * (source.pixels[at + 2] as number);
+      }
+      const to = (y * size + (flip ? size - 1 - x : x)) * 3;
+      rows[to] = red;
+      rows[to + 1] = green;
+      rows[to + 2] = blue;
+    }
+  }
+  const stride = size * 3;
+  for (let y = 0; y < size; y++) {
+    const from = down.first[y] as number;
+    for (let i = 0; i < stride; i++) {
+      let sum = 0;
+      for (let k = 0; k < down.width; k++) {
+        const weight = down.weights[y * down.width + k] as number;
+        if (weight !== 0) sum += weight * (rows[(from + k) * stride + i] as number);
+      }
+      out[y * stride + i] = Math.min(255, Math.floor(sum + 0.5));
+    }
+  }
+}

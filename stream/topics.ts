@@ -1,0 +1,53 @@
+// A run's topics and how each is kept.
+
+import { Fault } from '#shards';
+import { maxRecordBytes, type Plan, resolutionsOf } from './plan.ts';
+import type { TopicSpec } from './transport/transport.ts';
+
+export interface RunTopics {
+  readonly meta: string;
+  readonly ledger: string;
+  readonly progress: string;
+  train(resolution: number): string;
+  val(resolution: number): string;
+}
+
+export function topicsOf(run: string): RunTopics {
+  if (!/^[a-z0-9][a-z0-9-]{0,63}$/.test(run))
+    throw new Fault({
+      code: 'run-name',
+      received: `run name '${run}'`,
+      expected: 'lower-case letters, digits and hyphens, at most 64, the first no hyphen',
+      remedy: 'choose another --run',
+      exit: 2,
+    });
+  return {
+    meta: `${run}.meta`,
+    ledger: `${run}.ledger`,
+    progress: `${run}.progress`,
+    train: (resolution) => `${run}.train.${resolution}`,
+    val: (resolution) => `${run}.val.${resolution}`,
+  };
+}
+
+/** The one topic that exists before the plan is known. */
+export function metaSpec(run: string): TopicSpec {
+  return { name: topicsOf(run).meta, partitions: 1, retention: 'forever', maxRecordBytes: 1_000_000 };
+}
+
+/** Every other topic. Train topics have a backstop of twice the window, should nobody delete. */
+export function topicSpecs(run: string, plan: Plan, windowBytes: number): TopicSpec[] {
+  const { ledger, progress, train, val } = topicsOf(run);
+  const { lanes } = plan;
+  const backstop = Math.ceil((2 * windowBytes) / lanes);
+  const specs: TopicSpec[] = [
+    { name: ledger, partitions: lanes, retention: 'forever', maxRecordBytes: 100_000 },
+    { name: progress, partitions: 1, retention: 'compact', maxRecordBytes: 100_000 },
+  ];
+  for (const resolution of resolutionsOf(plan)) {
+    const records = { partitions: lanes, maxRecordBytes: maxRecordBytes(resolution) };
+    specs.push({ name: train(resolution), retention: { maxBytes: backstop }, ...records });
+    specs.push({ name: val(resolution), retention: 'forever', ...records });
+  }
+  return specs;
+}
