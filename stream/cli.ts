@@ -7,7 +7,7 @@ import { Fault, runProgram, wholeNumber } from '#shards';
 import { inspectStep } from './inspect.ts';
 import { awaitRun } from './meta.ts';
 import { type ProduceEvent, produce } from './producer.ts';
-import { loadRecipe } from './recipe.ts';
+import { loadRecipe, withSettings } from './recipe.ts';
 import { statusOf } from './status.ts';
 import { openTransport } from './transport/index.ts';
 import type { Transport } from './transport/transport.ts';
@@ -25,6 +25,8 @@ async function withTransport<Result>(url: string, use: (transport: Transport) =>
     await transport.close();
   }
 }
+
+const collect = (value: string, all: string[]) => [...all, value];
 
 /** Progress at most once a second, as plain lines. */
 function teller(json: boolean): (event: ProduceEvent) => void {
@@ -73,6 +75,7 @@ program
   .requiredOption('--recipe <name|file>', 'a name in stream/recipes or a YAML file')
   .requiredOption(...run)
   .requiredOption(...transport)
+  .option('--set <key=value>', "change a key of the recipe, as in --set seed=1; may be repeated", collect, [])
   .option('--workers <n>', 'pool workers', wholeNumber('--workers', 1), availableParallelism())
   .option('--window <bytes>', 'most bytes of lead over the slowest trainer', wholeNumber('--window', 1), 8 * GIB)
   .option('--memory <bytes>', 'most bytes of rendered batches in memory', wholeNumber('--memory', 1), GIB)
@@ -84,12 +87,12 @@ program
   .option(
     '--forget <trainer>',
     'a trainer that will not come back; may be repeated',
-    (name, all: string[]) => [...all, name],
+    collect,
     [],
   )
   .option(...json)
   .action(async (options) => {
-    const recipe = await loadRecipe(options.recipe);
+    const recipe = withSettings(await loadRecipe(options.recipe), options.set);
     const stop = new AbortController();
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
     const start = performance.now();

@@ -1,4 +1,5 @@
 // The door of the room: what the other rooms may use.
+export * from './evaluation.ts';
 export * from './feed.ts';
 export type { RunMeta } from './meta.ts';
 export * from './plan.ts';

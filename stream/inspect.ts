@@ -37,7 +37,7 @@ export async function inspectStep(
   for (const { images, labelA, labelB, lam } of (steps ?? []).flatMap(({ chunks }) => chunks))
     for (let i = 0; i < labelA.length && tiles.length < 64; i++) {
       tiles.push(images.subarray(i * imageBytes(side), (i + 1) * imageBytes(side)));
-      const name = (label: number) => dataset.classes[label]?.wnid ?? String(label);
+      const name = (label: number) => dataset.classes[label]?.name ?? dataset.classes[label]?.wnid ?? String(label);
       labels.push({ labelA: name(labelA[i] ?? -1), labelB: name(labelB[i] ?? -1), lam: lam[i] ?? 1 });
     }
   await writeFile(file, await contactSheet(tiles, side));

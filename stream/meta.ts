@@ -2,7 +2,7 @@
 //
 //   record 0 := canonical JSON {format, planHash, trainHash, plan, recipe, dataset {sha256, classes, counts}, fingerprint}
 
-import { canonicalJson, Fault } from '#shards';
+import { canonicalJson, Fault, type Manifest } from '#shards';
 import { type DatasetIdentity, firstDifference, type Plan, planHashOf } from './plan.ts';
 import { parseRecipe, type Recipe } from './recipe.ts';
 import { metaSpec, topicsOf } from './topics.ts';
@@ -16,9 +16,7 @@ export interface RunMeta {
   readonly trainHash: string;
   readonly plan: Plan;
   readonly recipe: Recipe;
-  readonly dataset: DatasetIdentity & {
-    readonly classes: readonly { readonly index: number; readonly wnid: string }[];
-  };
+  readonly dataset: DatasetIdentity & Pick<Manifest['dataset'], 'classes'>;
   readonly fingerprint: string;
 }
 

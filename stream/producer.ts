@@ -84,7 +84,7 @@ export async function produce(options: ProduceOptions): Promise<ProduceCounters>
     trainHash: trainHashOf(recipe),
     plan,
     recipe,
-    dataset: { sha256, counts, classes: classes.map(({ index, wnid }) => ({ index, wnid })) },
+    dataset: { sha256, counts, classes },
     fingerprint: FINGERPRINT,
   };
   await joinRun(transport, run, ours, topicSpecs(run, plan, windowBytes));
@@ -163,12 +163,12 @@ function windowGate(
   signal: AbortSignal,
   onWait: (lane: number, step: number, waitedMs: number) => void,
 ): WindowGate {
+  const aborted = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
   const gate: WindowGate = {
     admits: (step) => admits(plan, floorOf(watch.trainers), step, windowBytes),
     async wait(step, lane) {
       const start = performance.now();
       onWait(lane, step, 0);
-      const aborted = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
       while (!signal.aborted && !gate.admits(step)) await Promise.race([watch.changed(), aborted]);
       onWait(lane, step, performance.now() - start);
     },

@@ -174,6 +174,34 @@ function checkDivision(recipe: Recipe, where: string): void {
     });
 }
 
+/**
+ * The recipe with some keys set, each as `path.to.key=value` (`sam.rho=0.1`, `phases.2.epochs=3`, `mixup=false`).
+ * @throws Fault `usage` for another form, `recipe-invalid` for a key or value that the recipe does not take
+ */
+export function withSettings(recipe: Recipe, settings: readonly string[]): Recipe {
+  if (settings.length === 0) return recipe;
+  const changed = structuredClone(recipe) as unknown as Record<string, unknown>;
+  for (const setting of settings) {
+    const [path = '', value] = setting.split(/=(.*)/s);
+    const keys = path.split('.');
+    let node = changed;
+    for (const key of keys.slice(0, -1)) {
+      if (typeof node[key] !== 'object' || node[key] === null) node[key] = {};
+      node = node[key] as Record<string, unknown>;
+    }
+    if (value === undefined || path === '')
+      throw new Fault({
+        code: 'usage',
+        received: `--set ${setting}`,
+        expected: 'KEY=VALUE, as in --set optimizer.lr=0.2',
+        remedy: 'correct --set',
+        exit: 2,
+      });
+    node[keys.at(-1) as string] = parse(value);
+  }
+  return parseRecipe(changed, `--set ${settings.join(' ')}`);
+}
+
 /** A recipe that ships with the project (by name) or a person's own file (by path). */
 export async function loadRecipe(nameOrFile: string): Promise<Recipe> {
   const named = /^[a-z0-9][a-z0-9-]*$/.test(nameOrFile);

@@ -7,7 +7,7 @@ import { randomResizedCrop } from './augment/random-resized-crop.ts';
 import { DECODER, decodeJpeg } from './decode.ts';
 import { cropAndResize } from './kernel/resize.ts';
 import { imageBytes } from './plan.ts';
-import { allocateRecord, type RecordId } from './record.ts';
+import { allocateRecord, type RecordId, type RecordTensors } from './record.ts';
 
 /** What the bytes depend on beside the plan: two fingerprints may not feed one run. */
 export const FINGERPRINT = `${DECODER}+resize@1+record@1`;
@@ -61,8 +61,15 @@ function once<Key extends object, Value>(make: (key: Key) => Value): (key: Key) 
 const cropper = once(randomResizedCrop);
 const lambdas = once(({ alpha }: { alpha: number }) => lambdaSampler(alpha));
 
+export interface Rendered {
+  /** The record; `tensors` are views of it. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly tensors: RecordTensors;
+  readonly times: StageTimes;
+}
+
 /** Renders a chunk to its record's bytes. Faults name shard and offset of a damaged sample. */
-export function renderChunk(task: ChunkTask, read: ReadSample): { bytes: Uint8Array<ArrayBuffer>; times: StageTimes } {
+export function renderChunk(task: ChunkTask, read: ReadSample): Rendered {
   const { id, seed, samples } = task;
   const { epoch, step, resolution } = id;
   const { bytes, tensors } = allocateRecord(id, samples.length);
@@ -110,5 +117,5 @@ export function renderChunk(task: ChunkTask, read: ReadSample): { bytes: Uint8Ar
     tensors.lam[i] = lambda / LAMBDA_ONE;
   }
   times.kernel += performance.now() - mixStart;
-  return { bytes, times };
+  return { bytes, tensors, times };
 }

@@ -25,8 +25,9 @@ export default function render({ shards, task }: RenderRequest): RenderReply {
   }
   const from = files;
   try {
-    const reply: RenderReply = { ok: true, ...renderChunk(task, (location) => from.readSync(location)) };
-    return move({ [transferableSymbol]: reply.bytes.buffer, [valueSymbol]: reply }) as unknown as RenderReply;
+    const { bytes, times } = renderChunk(task, (location) => from.readSync(location));
+    const reply: RenderReply = { ok: true, bytes, times };
+    return move({ [transferableSymbol]: bytes.buffer, [valueSymbol]: reply }) as unknown as RenderReply;
   } catch (error) {
     if (error instanceof Fault) return { ok: false, fault: error.toJSON() };
     throw error;
