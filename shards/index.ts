@@ -1,4 +1,14 @@
 // The door of the room: what the other rooms may use.
+export * from './canonical.ts';
+export * from './command.ts';
+export * from './durable.ts';
 export * from './errors.ts';
+export * from './manifest.ts';
+export * from './offsets.ts';
 export * from './random.ts';
+export * from './reader.ts';
+export * from './resolution.ts';
 export * from './safetensors.ts';
+export * from './sample.ts';
+export * from './tar.ts';
+export * from './writer.ts';

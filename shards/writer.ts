@@ -1,0 +1,73 @@
+// Writes one shard of one bucket: the tar, its index and DALI's.
+
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { canonicalJson } from './canonical.ts';
+import { writeFileDurably } from './durable.ts';
+import type { ShardEntry } from './manifest.ts';
+import { daliIndex, encodeIndex, type IndexRow } from './offsets.ts';
+import { type PackedSample, type Split, shardStem } from './sample.ts';
+import { type MemberPlace, TarWriter } from './tar.ts';
+
+export interface ShardName {
+  readonly resolution: number;
+  readonly split: Split;
+  readonly ordinal: number;
+}
+
+export class ShardWriter {
+  readonly #dir: string;
+  /** Path from the packed dataset's root, without a suffix. */
+  readonly #path: string;
+  readonly #tar: TarWriter;
+  readonly #rows: IndexRow[] = [];
+  readonly #members: MemberPlace[][] = [];
+
+  private constructor(dir: string, path: string, tar: TarWriter) {
+    this.#dir = dir;
+    this.#path = path;
+    this.#tar = tar;
+  }
+
+  /** Begins `DIR/RESOLUTION/SPLIT-ORDINAL.tar`; the folder must exist. */
+  static async create(dir: string, { resolution, split, ordinal }: ShardName): Promise<ShardWriter> {
+    const path = `${resolution}/${shardStem(split, ordinal)}`;
+    return new ShardWriter(dir, path, await TarWriter.create(join(dir, `${path}.tar`)));
+  }
+
+  /** Appends KEY.jpg, KEY.cls and KEY.json. */
+  async add({ jpg, sha256, ...info }: PackedSample): Promise<void> {
+    const { key, label, width, height, position } = info;
+    const image = await this.#tar.append(`${key}.jpg`, jpg);
+    const cls = await this.#tar.append(`${key}.cls`, Buffer.from(String(label)));
+    const json = await this.#tar.append(`${key}.json`, Buffer.from(canonicalJson(info)));
+    this.#members.push([image, cls, json]);
+    this.#rows.push({ offset: image.offset, bytes: image.bytes, label, width, height, position, sha256 });
+  }
+
+  /** Makes the three files durable and returns the manifest's entry. */
+  async finish(): Promise<ShardEntry> {
+    const { bytes, sha256 } = await this.#tar.finish();
+    const file = `${this.#path}.tar`;
+    const index = encodeIndex(file.slice(file.indexOf('/') + 1), this.#rows);
+    const idx = daliIndex(this.#members);
+    await writeFileDurably(join(this.#dir, `${this.#path}.index.safetensors`), index);
+    await writeFileDurably(join(this.#dir, `${this.#path}.idx`), idx);
+    return {
+      file,
+      samples: this.#rows.length,
+      bytes,
+      sha256,
+      indexSha256: sha256Hex(index),
+      idxSha256: sha256Hex(idx),
+    };
+  }
+
+  async abort(): Promise<void> {
+    await this.#tar.abort();
+  }
+}
+
+function sha256Hex(data: string | Uint8Array): string {
+  return createHash('sha256').update(data).digest('hex');
+}

@@ -1,0 +1,34 @@
+// Folders of small photos, made here: every kind of file that a data set may hold.
+
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import sharp, { type Sharp } from 'sharp';
+
+/** An image with structure, so that its JPEG is not trivial; the same for the same arguments. */
+export function picture(width: number, height: number, shade = 0): Sharp {
+  const data = Buffer.alloc(width * height * 3);
+  for (let y = 0; y < height; y++)
+    for (let x = 0; x < width; x++)
+      data.set([(x * 5 + shade * 40) & 255, (y * 7) & 255, ((x ^ y) * 3 + shade) & 255], (y * width + x) * 3);
+  return sharp(data, { raw: { width, height, channels: 3 } });
+}
+
+export const jpeg = (width: number, height: number, shade = 0): Promise<Buffer> =>
+  picture(width, height, shade).jpeg({ quality: 85 }).toBuffer();
+
+/** Writes files by their path from `dir`. */
+export async function writeFiles(dir: string, files: Readonly<Record<string, string | Uint8Array>>): Promise<string> {
+  for (const [path, data] of Object.entries(files)) {
+    await mkdir(dirname(join(dir, path)), { recursive: true });
+    await writeFile(join(dir, path), data);
+  }
+  return dir;
+}
+
+/** Two classes; 10 photos in train, 3 in val, of several sizes. */
+export async function photos(): Promise<Record<string, Buffer>> {
+  const files: Record<string, Buffer> = {};
+  for (let i = 0; i < 10; i++) files[`train/${i % 2 ? 'cat' : 'dog'}/photo_${i}.JPEG`] = await jpeg(60 + 3 * i, 50, i);
+  for (let i = 0; i < 3; i++) files[`val/${i % 2 ? 'cat' : 'dog'}/photo_${i}.JPEG`] = await jpeg(48, 60 + i, i);
+  return files;
+}
