@@ -20,7 +20,10 @@ export interface LogRecord {
   readonly value: Buffer;
 }
 
-/** [begin, end) of what a partition holds: `begin` is the oldest retained offset, `end` the next to be written. */
+/**
+ * [begin, end) of what a partition holds: nothing below `begin` is retained, `end` is the next offset to be written. A
+ * compacted topic may hold nothing at `begin` itself. Deletion moves `begin`; `end` never goes back.
+ */
 export interface Extent {
   readonly begin: number;
   readonly end: number;
@@ -30,17 +33,24 @@ export interface Extent {
 export interface Reader {
   /**
    * The next record of a partition, or null after `close`. Waits at the end for more. After a deletion it goes on at
-   * the oldest retained record, so the offset may be higher than asked for: callers check it.
+   * the oldest retained record, so the offset may be higher than asked for: callers check it. What was queued before
+   * the deletion is still given out.
+   * Rejects with Fault `transport-unreachable`, `unknown-topic` (the topic was deleted) or `offset-out-of-range`.
    */
   next(partition: number): Promise<LogRecord | null>;
-  /** Goes on at `offset`, which must be in [begin, end]; what was queued is dropped. */
+  /**
+   * Goes on at `offset`; what was queued is dropped. Below `begin` it goes on at `begin`; above `end` the next call of
+   * `next` is rejected with Fault `offset-out-of-range`.
+   */
   seek(partition: number, offset: number): void;
+  /** Bytes that are queued now, of all partitions: at most maxBytes each, or half of it and one record. */
+  readonly bufferedBytes: number;
   close(): Promise<void>;
 }
 
 export interface ReaderOptions {
   readonly topic: string;
-  /** Partition → first offset to read, in [begin, end]. */
+  /** Partition → first offset to read. Below `begin` it goes on at `begin`; above `end` is a Fault. */
   readonly from: ReadonlyMap<number, number>;
   /** Bound of each partition's queue in bytes; one record always fits. */
   readonly maxBytes: number;
@@ -55,10 +65,13 @@ export interface Transport {
   partitions(topic: string): Promise<number | null>;
   /**
    * Appends one record and returns its offset once it is durable. The same record is retried until acknowledged, before
-   * any other of that partition, so calls on one partition complete in order. Fault `transport-unreachable` in the end.
+   * any other of that partition, so calls on one partition complete in order. The bytes must not change until then.
+   * Faults: `unknown-topic`, `unknown-partition`, `record-too-large`, `key-missing` (a compacted topic), `key-too-long`
+   * (512 bytes), `log-unusable`; `transport-unreachable` when patience ends, after which the record may or may not be
+   * in the log.
    */
   append(topic: string, partition: number, value: Uint8Array, key?: string): Promise<number>;
-  /** One extent a partition, by partition number. */
+  /** One extent a partition, by partition number. Fault `unknown-topic`. */
   ends(topic: string): Promise<Extent[]>;
   read(options: ReaderOptions): Promise<Reader>;
   /** Drops records below `offset` (clamped to the end). */
@@ -71,7 +84,7 @@ export interface Transport {
 }
 
 export interface TransportOptions {
-  /** How long an unreachable log is retried before the Fault, ms. */
+  /** How long an unreachable log is retried before the Fault, ms; 120,000 unless given, and at most 8,000 at open. */
   readonly patienceMs?: number;
   /** Told of each retry or reconnect, once. */
   readonly onEvent?: (event: string) => void;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { Consumer, type LaneStep } from '../../stream/consumer.ts';
 import { encodeLedger, type LedgerRecord } from '../../stream/ledger.ts';
-import { readMeta, type RunMeta } from '../../stream/meta.ts';
+import { type RunMeta, readMeta } from '../../stream/meta.ts';
 import { placeOf } from '../../stream/plan.ts';
 import { reportProgress } from '../../stream/progress.ts';
 import { statusOf } from '../../stream/status.ts';
@@ -59,12 +59,18 @@ describe('delivery', () => {
     await produceSmall({ transport, run: 'whole', shards, recipe });
     const { plan } = await metaOf('whole');
     const { steps, counters } = await consumeAll('whole');
-    assert.deepEqual(steps.map((lanes) => lanes[0]?.step), Array.from({ length: plan.steps }, (_, step) => step));
+    assert.deepEqual(
+      steps.map((lanes) => lanes[0]?.step),
+      Array.from({ length: plan.steps }, (_, step) => step),
+    );
     assert.equal(counters.skipped, 0);
     const seen = new Map<number, number[]>();
     for (const lanes of steps) {
       const { phase, epoch } = placeOf(plan, lanes[0]?.step ?? 0);
-      assert.deepEqual(lanes.map(({ lane }) => lane), [0, 1]);
+      assert.deepEqual(
+        lanes.map(({ lane }) => lane),
+        [0, 1],
+      );
       for (const { samples, chunks } of lanes) {
         assert.equal(samples, phase.batch / plan.lanes);
         for (const { sample, lam, labelA, labelB, images } of chunks) {
@@ -83,7 +89,10 @@ describe('delivery', () => {
     for (const resolution of [16, 24, 16]) {
       const samples: number[] = [];
       for await (const chunk of reading.evaluation(resolution)) samples.push(...chunk.sample);
-      assert.deepEqual(samples, Array.from({ length: 18 }, (_, i) => i));
+      assert.deepEqual(
+        samples,
+        Array.from({ length: 18 }, (_, i) => i),
+      );
     }
     await reading.close();
   });
@@ -124,7 +133,9 @@ describe('delivery', () => {
     await produceSmall({ transport, run: 'resumed', shards, recipe });
 
     const digests = (records: LedgerRecord[]) =>
-      records.map(({ topic, lane, step, digest }) => [topic.split('.').slice(1).join('.'), lane, step, digest].join(' ')).sort();
+      records
+        .map(({ topic, lane, step, digest }) => [topic.split('.').slice(1).join('.'), lane, step, digest].join(' '))
+        .sort();
     assert.deepEqual(digests(await ledgerOf('resumed')), digests(await ledgerOf('whole')));
     const { steps, counters } = await consumeAll('resumed');
     assert.equal(steps.length, (await metaOf('resumed')).plan.steps);

@@ -56,7 +56,11 @@ const goldenMeta = () =>
     trainHash: trainHashOf(smallRecipe()),
     plan: smallPlan(),
     recipe: smallRecipe(),
-    dataset: { sha256: '0'.repeat(64), counts: { train: 37, val: 5 }, classes: [{ index: 0, wnid: 'n00015388', name: 'animal' }] },
+    dataset: {
+      sha256: '0'.repeat(64),
+      counts: { train: 37, val: 5 },
+      classes: [{ index: 0, wnid: 'n00015388', name: 'animal' }],
+    },
     fingerprint: 'jpeg-turbo@2.3.0+resize@1+record@1',
   });
 
@@ -74,13 +78,31 @@ describe('the golden bytes', () => {
   it('of the record read back to its identity and tensors', async () => {
     const { id, tensors } = readRecord(await golden('record.safetensors'));
     assert.deepEqual(id, ID);
-    assert.deepEqual([[...tensors.labelA], [...tensors.labelB]], [[3, 1], [1, 3]]);
-    assert.deepEqual([[...tensors.lam], [...tensors.sample]], [[0.75, 0.75], [70, 9]]);
-    assert.deepEqual([...tensors.images], Array.from({ length: 24 }, (_, i) => i * 10));
+    assert.deepEqual(
+      [[...tensors.labelA], [...tensors.labelB]],
+      [
+        [3, 1],
+        [1, 3],
+      ],
+    );
+    assert.deepEqual(
+      [[...tensors.lam], [...tensors.sample]],
+      [
+        [0.75, 0.75],
+        [70, 9],
+      ],
+    );
+    assert.deepEqual(
+      [...tensors.images],
+      Array.from({ length: 24 }, (_, i) => i * 10),
+    );
   });
 
   it('of another format are refused by name', async () => {
-    const other = Buffer.from((await golden('record.safetensors')).toString('latin1').replace('record@1', 'record@2'), 'latin1');
+    const other = Buffer.from(
+      (await golden('record.safetensors')).toString('latin1').replace('record@1', 'record@2'),
+      'latin1',
+    );
     assert.throws(() => readRecord(other), { code: 'record-format' });
   });
 });

@@ -13,7 +13,11 @@ const trainer = (name: string, consumedStep: number, checkpointStep: number) => 
   consumedStep,
   checkpointStep,
 });
-const range = fc.tuple(fc.integer({ min: -1, max: plan.steps - 1 }), fc.nat(plan.steps), fc.integer({ min: 1, max: 20 * first }));
+const range = fc.tuple(
+  fc.integer({ min: -1, max: plan.steps - 1 }),
+  fc.nat(plan.steps),
+  fc.integer({ min: 1, max: 20 * first }),
+);
 
 describe('the window', () => {
   it('counts bytes over phases by the plan', () => {
@@ -29,7 +33,10 @@ describe('the window', () => {
 
   it('admits what fits, and always the step that is wanted next', () => {
     const floor = floorOf([trainer('a', 1, 0)]);
-    assert.deepEqual([2, 3, 4].map((step) => admits(plan, floor, step, 2 * first)), [true, true, false]);
+    assert.deepEqual(
+      [2, 3, 4].map((step) => admits(plan, floor, step, 2 * first)),
+      [true, true, false],
+    );
     assert.equal(admits(plan, floor, 2, 1), true);
   });
 
@@ -41,7 +48,8 @@ describe('the window', () => {
         assert.ok(keep <= Math.min(head, consumed + 1));
         const kept = bytesOfSteps(plan, keep, head);
         assert.ok(kept <= window || keep === Math.min(head, consumed + 1));
-        if (keep > 0) assert.ok(bytesOfSteps(plan, keep - 1, head) > window, 'deletes only as far as the window forces');
+        if (keep > 0)
+          assert.ok(bytesOfSteps(plan, keep - 1, head) > window, 'deletes only as far as the window forces');
       }),
     );
   });

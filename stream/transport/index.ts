@@ -1,0 +1,33 @@
+// Opens the log that a URL names: `log:DIR` or `kafka://host:port,…`.
+
+import { Fault } from '#shards';
+import type { Transport, TransportOptions } from './transport.ts';
+
+export type { Extent, LogRecord, Reader, ReaderOptions, TopicSpec, Transport, TransportOptions } from './transport.ts';
+
+/**
+ * @throws Fault `bad-transport` for another URL, `not-a-log` or `log-unusable` for a folder, `transport-unreachable`
+ * when no broker answers within about 10 s.
+ */
+export async function openTransport(url: string, options: TransportOptions = {}): Promise<Transport> {
+  if (url.startsWith('log:') && url.length > 'log:'.length) {
+    const { openLog } = await import('./log.ts');
+    return openLog(url.slice('log:'.length), options);
+  }
+  if (url.startsWith('kafka://')) {
+    const { openKafka } = await import('./kafka.ts');
+    return openKafka(url, options);
+  }
+  throw new Fault({
+    code: 'bad-transport',
+    received: `'${withoutSecrets(url)}'`,
+    expected: 'log:DIR or kafka://HOST:PORT[,HOST:PORT…]',
+    remedy: 'correct --transport',
+    exit: 2,
+  });
+}
+
+/** A URL as it may be shown: what stands before an @ may be a password. */
+function withoutSecrets(url: string): string {
+  return url.replace(/\/\/[^/]*@/, '//…@');
+}

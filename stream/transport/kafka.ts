@@ -1,0 +1,309 @@
+// Apache Kafka as a transport, `kafka://host:port,…`: topics, extents, deletion; appends and reads have their own files.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Admin, ITopicConfig } from 'kafkajs';
+import { Fault } from '#shards';
+import {
+  checkKey,
+  closedTransport,
+  offsetOutOfRange,
+  topicMismatch,
+  unknownPartition,
+  unknownTopic,
+  unreachable,
+} from './faults.ts';
+import { createClient, failureOf, type KafkaClient } from './kafka-client.ts';
+import { KafkaProducers } from './kafka-producers.ts';
+import { KafkaReader } from './kafka-reader.ts';
+import { type KafkaAddress, parseKafkaUrl } from './kafka-url.ts';
+import type { Extent, Reader, ReaderOptions, TopicSpec, Transport, TransportOptions } from './transport.ts';
+
+const PATIENCE_MS = 120_000;
+/** At open, where a wrong address is likelier than a broker that restarts. */
+const OPEN_PATIENCE_MS = 8000;
+const BACKOFF_MS = { first: 50, last: 1000 };
+/** How long close() waits for answers that are under way before it cuts the connections. */
+const CLOSE_MS = 2000;
+/** What a record takes in a batch beyond its value: batch header 61, record header up to 30, key up to 512 bytes. */
+const RECORD_OVERHEAD = 1024;
+const MIB = 2 ** 20;
+
+/** @throws Fault `bad-transport`, `transport-unreachable`. */
+export async function openKafka(url: string, options: TransportOptions = {}): Promise<Transport> {
+  const address = parseKafkaUrl(url);
+  const transport = new KafkaTransport(address, options);
+  await transport.open();
+  return transport;
+}
+
+class KafkaTransport implements Transport {
+  readonly url: string;
+  readonly counters = {
+    retries: 0,
+    lostConnections: 0,
+    reconnects: 0,
+    duplicateSequence: 0,
+    reappended: 0,
+    producersReplaced: 0,
+    skippedToBegin: 0,
+    slowCrc: 0,
+  };
+  readonly #client: KafkaClient;
+  readonly #replication: number | null;
+  readonly #patienceMs: number;
+  readonly #onEvent: (event: string) => void;
+  readonly #producers: KafkaProducers;
+  readonly #readers = new Set<KafkaReader>();
+  /** Topics that were seen, with their partition counts. */
+  readonly #partitions = new Map<string, number>();
+  #brokers = 1;
+  #closed = false;
+
+  constructor({ brokers, url, replication }: KafkaAddress, options: TransportOptions) {
+    this.url = url;
+    const client = createClient(brokers, () => {
+      this.counters.lostConnections++;
+    });
+    this.#client = client;
+    this.#replication = replication;
+    this.#patienceMs = options.patienceMs ?? PATIENCE_MS;
+    this.#onEvent = options.onEvent ?? (() => undefined);
+    this.#producers = new KafkaProducers({
+      client,
+      url,
+      patienceMs: this.#patienceMs,
+      counters: this.counters,
+      onEvent: this.#onEvent,
+      check: (topic, partition) => this.#known(topic, partition),
+      topicExists: async (topic) => (await this.partitions(topic)) !== null,
+    });
+  }
+
+  async open(): Promise<void> {
+    if (this.#client.slowCrc !== null) {
+      this.counters.slowCrc = 1;
+      this.#onEvent(`kafkajs computes its checksums in JavaScript, at twice the CPU time: ${this.#client.slowCrc}`);
+    }
+    try {
+      const limitMs = Math.min(this.#patienceMs, OPEN_PATIENCE_MS);
+      this.#brokers = await this.#administer(async (admin) => (await admin.describeCluster()).brokers.length, limitMs);
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
+  async createTopics(specs: readonly TopicSpec[]): Promise<void> {
+    const missing: TopicSpec[] = [];
+    for (const spec of specs) {
+      const found = await this.partitions(spec.name);
+      if (found === null) missing.push(spec);
+      else if (found !== spec.partitions) throw topicMismatch(spec.name, found, spec.partitions);
+    }
+    if (missing.length === 0) return;
+    // Another process may create them at the same time: then kafkajs answers false, and all is as it should be.
+    await this.#administer((admin) =>
+      admin.createTopics({ topics: missing.map((spec) => this.#topicConfig(spec)), waitForLeaders: false }),
+    );
+    for (const { name, partitions } of missing) {
+      const found = await this.#whenLed(name);
+      if (found !== partitions) throw topicMismatch(name, found, partitions);
+    }
+  }
+
+  async partitions(topic: string): Promise<number | null> {
+    const found = await this.#administer((admin) => describe(admin, topic));
+    if (found === null) this.#partitions.delete(topic);
+    else this.#partitions.set(topic, found.partitions);
+    return found?.partitions ?? null;
+  }
+
+  async append(topic: string, partition: number, value: Uint8Array, key?: string): Promise<number> {
+    this.#assertOpen();
+    checkKey(topic, key);
+    const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+    return this.#producers.append({ topic, partition, value: bytes, key: key ?? null });
+  }
+
+  async ends(topic: string): Promise<Extent[]> {
+    await this.#known(topic, 0);
+    return this.#administer(async (admin) => extentsOf(await admin.fetchTopicOffsets(topic)));
+  }
+
+  async read(options: ReaderOptions): Promise<Reader> {
+    const { topic, from } = options;
+    for (const partition of from.keys()) await this.#known(topic, partition);
+    const extents = await this.ends(topic);
+    for (const [partition, offset] of from) {
+      const end = extents[partition]?.end ?? 0;
+      if (offset > end) throw offsetOutOfRange(topic, partition, offset, end);
+    }
+    const reader = new KafkaReader({
+      ...options,
+      newCluster: () => this.#client.cluster(),
+      url: this.url,
+      patienceMs: this.#patienceMs,
+      counters: this.counters,
+      onEvent: this.#onEvent,
+      onClose: () => this.#readers.delete(reader),
+    });
+    this.#readers.add(reader);
+    await reader.start();
+    return reader;
+  }
+
+  async deleteBefore(topic: string, partition: number, offset: number): Promise<void> {
+    await this.#known(topic, partition);
+    await this.#administer(async (admin) => {
+      // Asked first in any case: kafkajs looks for the leader in metadata that this call loads.
+      const { begin, end } = extentsOf(await admin.fetchTopicOffsets(topic))[partition] ?? { begin: 0, end: 0 };
+      const target = Math.min(offset, end);
+      if (target <= begin) return;
+      await admin.deleteTopicRecords({ topic, partitions: [{ partition, offset: String(target) }] });
+    });
+  }
+
+  async deleteTopics(topics: readonly string[]): Promise<void> {
+    for (const topic of topics) {
+      this.#partitions.delete(topic);
+      await this.#administer(async (admin) => {
+        if ((await describe(admin, topic)) !== null) await admin.deleteTopics({ topics: [topic] });
+      });
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    const ends = [...this.#readers].map((reader) => reader.close());
+    const limit = new AbortController();
+    await Promise.race([
+      Promise.allSettled([...ends, this.#producers.close()]),
+      sleep(CLOSE_MS, undefined, { signal: limit.signal }).catch(() => undefined),
+    ]);
+    limit.abort();
+    this.#client.destroySockets();
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw closedTransport(this.url);
+  }
+
+  /** @throws Fault `unknown-topic`, `unknown-partition`. */
+  async #known(topic: string, partition: number): Promise<void> {
+    const count = this.#partitions.get(topic) ?? (await this.partitions(topic));
+    if (count === null) throw unknownTopic(this.url, topic);
+    if (partition >= count) throw unknownPartition(topic, partition, count);
+  }
+
+  /** Partition count of a new topic, as soon as each partition has a leader. */
+  async #whenLed(topic: string): Promise<number> {
+    const found = await this.#administer(async (admin) => {
+      const found = await describe(admin, topic);
+      if (found === null || !found.led) throw new Error(`topic '${topic}' has no leaders yet`);
+      return found;
+    });
+    this.#partitions.set(topic, found.partitions);
+    return found.partitions;
+  }
+
+  /**
+   * Runs an administrative operation, again and again within patience. Each try has a connection of its own: a kafkajs
+   * admin remembers every topic it was asked about, and fails for good when one of them is deleted.
+   */
+  async #administer<T>(operation: (admin: Admin) => Promise<T>, patienceMs = this.#patienceMs): Promise<T> {
+    const since = Date.now();
+    for (let backoff = BACKOFF_MS.first; ; backoff = Math.min(backoff * 2, BACKOFF_MS.last)) {
+      this.#assertOpen();
+      const admin = this.#client.kafka.admin({ retry: this.#client.retry });
+      try {
+        const connected = admin.connect().then(() => operation(admin));
+        return await within(patienceMs - (Date.now() - since), connected);
+      } catch (error) {
+        if (error instanceof Fault) throw error;
+        const failure = failureOf(error);
+        const waited = Date.now() - since;
+        if (failure.refused) throw refusedOperation(failure.type, failure.message, error);
+        if (waited >= patienceMs) throw unreachable(this.url, Math.round(waited / 1000), error);
+        this.counters.retries++;
+        if (waited > 1000) this.#onEvent(`asking ${this.url} again after ${failure.message}`);
+        await sleep(backoff);
+      } finally {
+        // Not awaited: a connection that never answered takes its request's timeout to close.
+        admin.disconnect().catch(() => undefined);
+      }
+    }
+  }
+
+  #topicConfig({ name, partitions, retention, maxRecordBytes }: TopicSpec): ITopicConfig {
+    const replicationFactor = this.#replication ?? Math.min(3, this.#brokers);
+    const maxBytes = typeof retention === 'object' ? retention.maxBytes : null;
+    const maxMessage = maxRecordBytes + RECORD_OVERHEAD;
+    const settings = {
+      'cleanup.policy': retention === 'compact' ? 'compact' : 'delete',
+      'compression.type': 'uncompressed',
+      'max.message.bytes': maxMessage,
+      'min.insync.replicas': Math.max(1, replicationFactor - 1),
+      'retention.ms': -1,
+      'retention.bytes': maxBytes === null ? -1 : Math.max(maxBytes, 2 * maxMessage),
+      'segment.bytes': Math.max(segmentBytes(retention), maxMessage),
+    };
+    return {
+      topic: name,
+      numPartitions: partitions,
+      replicationFactor,
+      configEntries: Object.entries(settings).map(([key, value]) => ({ name: key, value: String(value) })),
+    };
+  }
+}
+
+/**
+ * Only whole segments are deleted and only closed ones compacted: an eighth of the window (which is half the backstop)
+ * where there is one, small where compaction should come soon.
+ */
+function segmentBytes(retention: TopicSpec['retention']): number {
+  if (retention === 'compact') return 4 * MIB;
+  if (retention === 'forever') return 64 * MIB;
+  return Math.floor(Math.min(Math.max(retention.maxBytes / 16, 16 * MIB), 1024 * MIB));
+}
+
+async function describe(admin: Admin, topic: string): Promise<{ partitions: number; led: boolean } | null> {
+  try {
+    const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
+    const partitions = topics[0]?.partitions ?? [];
+    return { partitions: partitions.length, led: partitions.every(({ leader }) => leader >= 0) };
+  } catch (error) {
+    if (failureOf(error).type === 'UNKNOWN_TOPIC_OR_PARTITION') return null;
+    throw error;
+  }
+}
+
+function extentsOf(offsets: readonly { partition: number; low: string; high: string }[]): Extent[] {
+  return offsets
+    .toSorted((a, b) => a.partition - b.partition)
+    .map(({ low, high }) => ({ begin: Number(low), end: Number(high) }));
+}
+
+/** kafkajs waits on a silent server for longer than we want to. */
+async function within<T>(limitMs: number, work: Promise<T>): Promise<T> {
+  const limit = new AbortController();
+  const timeout = sleep(Math.max(1, limitMs), undefined, { signal: limit.signal }).then(() => {
+    throw new Error('no answer');
+  });
+  try {
+    return await Promise.race([work, timeout]);
+  } finally {
+    limit.abort();
+    timeout.catch(() => undefined);
+    work.catch(() => undefined);
+  }
+}
+
+const refusedOperation = (type: string, message: string, cause: unknown): Fault =>
+  new Fault({
+    code: 'kafka-refused',
+    received: `${type}: ${message}`,
+    expected: 'a broker that carries out the operation',
+    remedy: "look at the cluster's settings (replication, policies) and the rights of this client",
+    cause,
+  });

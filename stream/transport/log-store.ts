@@ -1,0 +1,157 @@
+// The embedded log's LMDB environment: which tables there are, with which options it is opened, and what is not a log.
+
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Database, Key, RootDatabase } from 'lmdb';
+import { Fault } from '#shards';
+import { reason } from './faults.ts';
+import type { TopicSpec } from './transport.ts';
+
+/** Version of the tables below; another one is refused by name. */
+const FORMAT = 'medium-recipe-log-1';
+
+export interface TopicEntry {
+  /** Never used twice, so that a topic made anew under an old name shares nothing with it. */
+  readonly id: number;
+  readonly partitions: number;
+  readonly retention: TopicSpec['retention'];
+  readonly maxRecordBytes: number;
+}
+
+/** What a partition holds. Kept apart from the records, so that offsets go on when all of them are deleted. */
+export interface PartitionState {
+  readonly begin: number;
+  readonly end: number;
+  /** Value bytes retained. */
+  readonly bytes: number;
+}
+
+/**
+ * [topic id, partition, offset, value bytes, and the record's key where it has one]. The LMDB key holds everything but the bytes: values stay raw (no
+ * copy to frame them), and sizes are known without touching the value's pages, which may be on disk.
+ */
+export type RecordKey = [topic: number, partition: number, offset: number, bytes: number, key?: string];
+
+export interface LogStore {
+  readonly root: RootDatabase<string, string>;
+  readonly topics: Database<TopicEntry, string>;
+  readonly states: Database<PartitionState, [topic: number, partition: number]>;
+  readonly records: Database<Buffer, Key[]>;
+  /** Compacted topics only: [topic id, partition, key] → where the key's newest record is. */
+  readonly newest: Database<{ offset: number; bytes: number }, [topic: number, partition: number, key: string]>;
+  /** `format` and `nextTopic`. */
+  readonly about: Database<string | number, string>;
+}
+
+/** 0xBEEFC0DE, little-endian as on every machine that lmdb is built for. */
+const MAGIC = Buffer.from('dec0efbe', 'hex');
+
+const TABLES = ['topics', 'states', 'records', 'newest', 'about'];
+
+/**
+ * Opens or creates the log in `directory`.
+ * @throws Fault `not-a-log` where something else is there, `log-unusable` where it cannot be opened or written.
+ */
+export async function openStore(directory: string): Promise<LogStore> {
+  const data = join(directory, 'data.mdb');
+  const fresh = checkDirectory(directory, data);
+  const { open } = await import('lmdb');
+  let root: RootDatabase<string, string>;
+  try {
+    root = open<string, string>({
+      path: directory,
+      noSubdir: false,
+      maxDbs: TABLES.length,
+      encoding: 'string',
+      // Address space, not disk: the file is sparse beyond what was written and grows as needed; LMDB doubles the map
+      // past this (tried: two processes that append while both grow from 1 MiB). Large, so that remapping is rare.
+      mapSize: 64 * 2 ** 30,
+      // Off: a commit has been synced when its promise resolves, which is what an acknowledged append promises. With
+      // lmdb's overlapping sync the promise resolves before the disk has it, for no gain in throughput here (1.6 ms a
+      // megabyte either way, and appends of one event turn share one commit).
+      overlappingSync: false,
+      // Each process takes one slot a thread; producers, trainers and `status` together stay far below this.
+      maxReaders: 256,
+    });
+  } catch (error) {
+    throw isForeign(error) ? notALog(directory, reason(error)) : unusable(directory, error);
+  }
+  try {
+    if (!fresh) refuseForeignTables(directory, root);
+    const store: LogStore = {
+      root,
+      topics: root.openDB({ name: 'topics', encoding: 'json' }),
+      states: root.openDB({ name: 'states', encoding: 'json' }),
+      records: root.openDB({ name: 'records', encoding: 'binary' }),
+      newest: root.openDB({ name: 'newest', encoding: 'json' }),
+      about: root.openDB({ name: 'about', encoding: 'json' }),
+    };
+    const format = root.transactionSync(() => {
+      const found = store.about.get('format');
+      if (found === undefined) store.about.putSync('format', FORMAT);
+      return found ?? FORMAT;
+    });
+    if (format !== FORMAT) throw notALog(directory, `format ${format}`);
+    return store;
+  } catch (error) {
+    await root.close();
+    throw error instanceof Fault ? error : unusable(directory, error);
+  }
+}
+
+/** Whether there is no log yet in the directory, which is made where it is missing. */
+function checkDirectory(directory: string, data: string): boolean {
+  try {
+    mkdirSync(directory, { recursive: true });
+    const entries = readdirSync(directory);
+    if (entries.length === 0) return true;
+    // Another process may be between making its lock file and its data file.
+    if (entries.every((name) => name === 'lock.mdb')) return true;
+    if (!existsSync(data)) throw notALog(directory, `a folder with ${entries[0]} and no data.mdb`);
+    return isUnwritten(directory, data);
+  } catch (error) {
+    if (error instanceof Fault) throw error;
+    const code = (error as NodeJS.ErrnoException).code;
+    throw code === 'EEXIST' || code === 'ENOTDIR' ? notALog(directory, 'a file') : unusable(directory, error);
+  }
+}
+
+/** LMDB's magic stands in the first page's meta data. Checked here because lmdb dies of a file without it. */
+function isUnwritten(directory: string, data: string): boolean {
+  const head = Buffer.alloc(64);
+  const file = openSync(data, 'r');
+  try {
+    const bytes = readSync(file, head);
+    if (bytes > 0 && !head.includes(MAGIC)) throw notALog(directory, 'a data.mdb that is not of LMDB');
+    return bytes === 0;
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** A foreign LMDB environment must stay untouched: opening our tables in it would already write. */
+function refuseForeignTables(directory: string, root: RootDatabase<string, string>): void {
+  for (const name of root.getKeys()) {
+    if (!TABLES.includes(name)) throw notALog(directory, `an LMDB environment with '${name}'`);
+  }
+}
+
+const isForeign = (error: unknown): boolean => /MDB_INVALID|MDB_VERSION_MISMATCH|MDB_CORRUPTED/.test(reason(error));
+
+const notALog = (directory: string, received: string): Fault =>
+  new Fault({
+    code: 'not-a-log',
+    received: `${received} at ${directory}`,
+    expected: `an empty or missing folder, or a log (${FORMAT})`,
+    remedy: 'give --transport log:DIR another folder',
+  });
+
+/** The log could not be opened, or a commit failed: no rights, a full disk, a broken one. */
+export const unusable = (directory: string, cause: unknown): Fault =>
+  new Fault({
+    code: 'log-unusable',
+    received: `${directory}: ${reason(cause)}`,
+    expected: 'a folder on a local disk with space left, that this user may write to',
+    remedy: 'free space, correct the rights, or give --transport log:DIR another folder',
+    cause,
+  });

@@ -1,0 +1,48 @@
+// What every transport must do: the same cases on the embedded log and on a real Kafka broker.
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, afterEach, before, describe } from 'node:test';
+import { startBroker, type TestBroker } from '../broker.ts';
+import { requirement } from '../requirements.ts';
+import { appends } from './transport/appends.ts';
+import { brokerFaults } from './transport/broker-faults.ts';
+import { Harness } from './transport/harness.ts';
+import { interleavings } from './transport/interleavings.ts';
+import { reads } from './transport/reads.ts';
+import { topics } from './transport/topics.ts';
+
+function contract(harness: Harness): void {
+  afterEach(() => harness.end());
+  appends(harness);
+  reads(harness);
+  topics(harness);
+  interleavings(harness);
+}
+
+describe('log', () => {
+  const harness = new Harness(60);
+  let folder = '';
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'medium-recipe-log-'));
+    harness.url = `log:${folder}`;
+  });
+  contract(harness);
+  after(() => rm(folder, { recursive: true, force: true }));
+});
+
+describe('kafka', requirement('kafka'), () => {
+  const harness = new Harness(6);
+  let broker: TestBroker | undefined;
+  before(async () => {
+    broker = await startBroker();
+    harness.url = broker.transport;
+  });
+  contract(harness);
+  brokerFaults(harness, () => {
+    if (broker === undefined) throw new Error('the broker was not started');
+    return broker;
+  });
+  after(() => broker?.stop());
+});

@@ -1,0 +1,160 @@
+// Kafka's parts that need no broker: the URL, the checksum, errors, one partition's queue, and a broker out of reach.
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createRequire } from 'node:module';
+import net from 'node:net';
+import { afterEach, describe, test } from 'node:test';
+import { crc32c } from '@node-rs/crc32';
+import fc from 'fast-check';
+import { Fault } from '#shards';
+import { openTransport } from '../../../stream/transport/index.ts';
+import { createClient, failureOf } from '../../../stream/transport/kafka-client.ts';
+import { compare, useNativeCrc32c } from '../../../stream/transport/kafka-crc.ts';
+import { KafkaLane } from '../../../stream/transport/kafka-lane.ts';
+import { parseKafkaUrl } from '../../../stream/transport/kafka-url.ts';
+
+const require = createRequire(import.meta.url);
+const isFault = (code: string) => (error: unknown) => error instanceof Fault && error.code === code;
+
+describe('the URL', () => {
+  test('names brokers, and how often a record is kept', () => {
+    assert.deepEqual(parseKafkaUrl('kafka://a.b:9092,[::1]:9093,127.0.0.1:65535/'), {
+      brokers: ['a.b:9092', '[::1]:9093', '127.0.0.1:65535'],
+      replication: null,
+      url: 'kafka://a.b:9092,[::1]:9093,127.0.0.1:65535',
+    });
+    assert.equal(parseKafkaUrl('kafka://a:1?replication=2').replication, 2);
+    assert.equal(parseKafkaUrl('kafka://a:1?replication=2').url, 'kafka://a:1?replication=2');
+  });
+
+  test('without a port, or with what we do not know, is wrong usage', () => {
+    for (const rest of ['', 'host', 'host:0', 'host:65536', 'a:1,,b:2', 'a:1?replication=0', 'a:1?tls=1', 'u:p@a:1']) {
+      assert.throws(() => parseKafkaUrl(`kafka://${rest}`), isFault('bad-transport'), rest);
+    }
+  });
+});
+
+describe('the checksum', () => {
+  test('is the native one in the kafkajs that we load, also when somebody else loaded kafkajs before', () => {
+    require('kafkajs');
+    const client = createClient(['127.0.0.1:1'], () => undefined);
+    assert.equal(client.slowCrc, null);
+    // What kafkajs encodes a batch with is the module that was replaced.
+    const encode = require('kafkajs/src/protocol/recordBatch/v0/index.js').RecordBatch;
+    const path = require.resolve('kafkajs/src/protocol/recordBatch/crc32C/index.js');
+    assert.equal(require.cache[path]?.children.length, 1, 'the original was loaded only to compare');
+    assert.equal(typeof encode, 'function');
+    assert.equal(useNativeCrc32c(require), null, 'a second time nothing is to do');
+  });
+
+  test('is not replaced by one that is wrong anywhere', () => {
+    const right = (bytes: Buffer) => crc32c(bytes) >>> 0;
+    assert.equal(compare(right, right), null);
+    assert.match(compare(() => 0, right) ?? '', /check value/);
+    assert.match(compare((bytes) => (bytes.length === 64 ? 0 : right(bytes)), right) ?? '', /64 bytes/);
+  });
+});
+
+test('an error is named by what the broker said, under all of kafkajs’ wrappers', () => {
+  const wrap = (cause: Error) => new Error('wrapped', { cause });
+  const protocol = Object.assign(new Error('too\nlarge'), { type: 'MESSAGE_TOO_LARGE', retriable: false });
+  assert.deepEqual(failureOf(wrap(wrap(protocol))), { type: 'MESSAGE_TOO_LARGE', message: 'too large', refused: true });
+  const moved = Object.assign(new Error('moved'), { type: 'NOT_LEADER_FOR_PARTITION', retriable: true });
+  assert.equal(failureOf(new AggregateError([moved])).refused, false);
+  assert.deepEqual(failureOf(wrap(new TypeError('x'))), { type: 'TypeError', message: 'x', refused: false });
+  assert.deepEqual(failureOf('text'), { type: 'Error', message: 'text', refused: false });
+});
+
+describe('one partition’s queue', () => {
+  const message = (offset: number) => ({ offset: String(offset), key: null, value: Buffer.from([offset]) });
+
+  test('takes each record once and in order, whatever fetches overlap, repeat or are out of date', async () => {
+    const fetches = fc.array(fc.record({ from: fc.nat(30), count: fc.nat(8), seek: fc.option(fc.nat(30)) }));
+    await fc.assert(
+      fc.asyncProperty(fetches, async (steps) => {
+        const lane = new KafkaLane(0);
+        let position = 0;
+        for (const { from, count, seek } of steps) {
+          if (seek !== null) {
+            lane.seek(seek);
+            position = seek;
+          }
+          lane.offer(
+            from,
+            Array.from({ length: count }, (_, i) => message(from + i)),
+          );
+          const queued = lane.bytes;
+          for (let i = 0; i < queued; i++) assert.equal((await lane.take())?.offset, position++);
+          assert.equal(lane.position, position);
+          assert.equal(lane.bytes, 0);
+        }
+      }),
+    );
+  });
+
+  test('does not keep the answer that brought a record', async () => {
+    const answer = Buffer.alloc(MB, 1);
+    const lane = new KafkaLane(0);
+    lane.offer(0, [{ offset: '0', key: null, value: answer.subarray(100, 20_000) }]);
+    const record = await lane.take();
+    assert.equal(record?.value.buffer.byteLength, 19_900);
+  });
+
+  test('gives out what is queued before it fails, and a seek heals it', async () => {
+    const fault = new Fault({ code: 'x', received: '', expected: '', remedy: '' });
+    const lane = new KafkaLane(0);
+    lane.offer(0, [message(0)]);
+    lane.fail(fault);
+    assert.equal((await lane.take())?.offset, 0);
+    await assert.rejects(lane.take(), fault);
+    lane.seek(5);
+    const waiting = lane.take();
+    lane.offer(5, [message(5)]);
+    assert.equal((await waiting)?.offset, 5);
+  });
+});
+
+const MB = 1_000_000;
+
+describe('a broker out of reach', () => {
+  const servers: { server: net.Server; sockets: Set<net.Socket> }[] = [];
+  afterEach(async () => {
+    for (const { server, sockets } of servers.splice(0)) {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      await once(server, 'close');
+    }
+  });
+
+  async function listen(): Promise<number> {
+    const sockets = new Set<net.Socket>();
+    const server = net.createServer((socket) => {
+      sockets.add(socket);
+      socket.on('error', () => undefined).resume();
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    servers.push({ server, sockets });
+    return (server.address() as net.AddressInfo).port;
+  }
+
+  const namesTheBroker = (url: string) => (error: unknown) => {
+    assert.ok(error instanceof Fault && error.code === 'transport-unreachable');
+    assert.ok(error.received.includes(url) && error.remedy.includes('ops kafka up') && !error.message.includes('\n'));
+    return true;
+  };
+
+  test('is a Fault that names it, where nobody listens', { timeout: 20_000 }, async () => {
+    const port = await listen();
+    const [holder] = servers.splice(0);
+    holder?.server.close();
+    const url = `kafka://127.0.0.1:${port}`;
+    await assert.rejects(openTransport(url, { patienceMs: 500 }), namesTheBroker(url));
+  });
+
+  test('is a Fault that names it, where somebody listens who says nothing', { timeout: 20_000 }, async () => {
+    const url = `kafka://127.0.0.1:${await listen()}`;
+    await assert.rejects(openTransport(url, { patienceMs: 500 }), namesTheBroker(url));
+  });
+});
