@@ -1,0 +1,13 @@
+#!/usr/bin/env node
+// The command `ops`: mounts the commands of its parts.
+
+import { Command } from 'commander';
+import { runProgram } from '#shards';
+import { kafkaCommand } from './kafka/cli.ts';
+import { quickstartCommand } from './quickstart/cli.ts';
+
+const program = new Command('ops').description('What keeps a training run going on one machine.');
+program.addCommand(kafkaCommand());
+program.addCommand(quickstartCommand());
+
+await runProgram(program);

@@ -1,0 +1,76 @@
+// The project's own commands as child processes: what the quickstart runs is what a person types.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { Fault } from '#shards';
+
+export type CommandName = 'preprocess' | 'stream' | 'trainer';
+
+export interface RunningCommand {
+  /** The object on the last line of stdout. Rejects with a Fault where the command fails. */
+  readonly result: Promise<Record<string, unknown>>;
+  stop(): void;
+}
+
+/** How long a command may take from SIGTERM to its end, ms. */
+const GRACE_MS = 10_000;
+
+/** Starts `NAME args --json`; the lines it writes to stderr go to `onLine`. */
+export function startCommand(
+  name: CommandName,
+  args: readonly string[],
+  onLine: (line: string) => void,
+): RunningCommand {
+  const file = fileURLToPath(new URL(`../../${name}/cli.js`, import.meta.url));
+  const child = spawn(process.execPath, [file, ...args, '--json'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  createInterface({ input: child.stderr }).on('line', onLine);
+  let last = '';
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    if (line !== '') last = line;
+  });
+  const orphan = () => child.kill('SIGKILL');
+  process.once('exit', orphan);
+  const result = new Promise<Record<string, unknown>>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, signal) => {
+      process.off('exit', orphan);
+      if (code === 0) resolve(JSON.parse(last) as Record<string, unknown>);
+      else reject(failed(name, args, code ?? signal ?? 'nothing', last));
+    });
+  });
+  result.catch(() => {});
+  return { result, stop: () => stop(child) };
+}
+
+function failed(name: string, args: readonly string[], end: number | string, last: string): Fault {
+  const command = `${name} ${args[0]}`;
+  try {
+    const { error } = JSON.parse(last) as {
+      error: { code: string; received: string; expected: string; remedy: string };
+    };
+    return new Fault({ ...error, received: `${command}: ${error.received}` });
+  } catch {
+    return new Fault({
+      code: 'command-failed',
+      received: `${command} ended with ${end}`,
+      expected: 'exit code 0',
+      remedy: 'see its lines above',
+    });
+  }
+}
+
+function stop(child: ChildProcess): void {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.kill('SIGTERM');
+  setTimeout(() => child.kill('SIGKILL'), GRACE_MS).unref();
+}
+
+/** Runs one command to its end. */
+export function runCommand(
+  name: CommandName,
+  args: readonly string[],
+  onLine: (line: string) => void,
+): Promise<Record<string, unknown>> {
+  return startCommand(name, args, onLine).result;
+}

@@ -1,0 +1,157 @@
+// The cache folder outside the checkout: where it is, a lock by process, temporary folders that a crash leaves to be swept.
+
+import { execFileSync } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import {
+  createReadStream,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** `MEDIUM_RECIPE_CACHE`, else `~/.cache/medium-recipe`. Checkouts share it. */
+export function cacheRoot() {
+  return resolve(process.env['MEDIUM_RECIPE_CACHE'] || join(homedir(), '.cache', 'medium-recipe'));
+}
+
+/**
+ * Names a process beyond the reuse of its pid: pid and start time; null where no such process lives. One that is dead
+ * and only waits for its parent to ask (a zombie) does not live.
+ * @param {number} pid
+ * @returns {string | null}
+ */
+export function identity(pid) {
+  try {
+    if (process.platform === 'linux') {
+      // Fields from the third on: state first, start time in ticks as 20th; the second may hold spaces and parentheses.
+      const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+      return fields[0] === 'Z' || fields[0] === 'X' ? null : `${pid}-${fields[19]}`;
+    }
+    const [state = 'Z', ...started] = execFileSync('ps', ['-o', 'stat=,lstart=', '-p', String(pid)], {
+      encoding: 'utf8',
+    })
+      .trim()
+      .split(/\s+/);
+    const hash = createHash('sha256').update(started.join(' ')).digest('hex').slice(0, 12);
+    return state.startsWith('Z') ? null : `${pid}-${hash}`;
+  } catch {
+    return null; // no such process
+  }
+}
+
+const self = identity(process.pid) ?? `${process.pid}-0`;
+
+/** @param {string} owner as `identity` wrote it */
+const lives = (owner) => identity(Number(owner.split('-')[0])) === owner;
+
+/** @param {string} file */
+function read(file) {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Runs `body` while no other process of this machine holds the lock file. A dead owner's lock is taken over.
+ * It only saves double work: everything under it is published by rename and right without it.
+ * @template T
+ * @param {string} file
+ * @param {(owner: string) => void} onWait told once, with the owner's pid
+ * @param {() => Promise<T>} body
+ * @returns {Promise<T>}
+ */
+export async function withLock(file, onWait, body) {
+  mkdirSync(dirname(file), { recursive: true });
+  const mine = `${file}.${self}.${randomBytes(4).toString('hex')}`;
+  writeFileSync(mine, self);
+  try {
+    for (let told = false; ; ) {
+      try {
+        linkSync(mine, file); // a link appears with its content, a created file would be empty for a moment
+        break;
+      } catch (error) {
+        if (/** @type {NodeJS.ErrnoException} */ (error).code !== 'EEXIST') throw error;
+      }
+      const owner = read(file);
+      if (owner !== null && !lives(owner)) takeAway(file, owner);
+      else if (owner !== null) {
+        if (!told) onWait(owner.split('-')[0] ?? owner);
+        told = true;
+        await sleep(100);
+      }
+    }
+  } finally {
+    unlinkSync(mine);
+  }
+  try {
+    return await body();
+  } finally {
+    if (read(file) === self) rmSync(file, { force: true });
+  }
+}
+
+/**
+ * Removes a dead owner's lock. Between our look and the rename another process may have done so and locked anew: then
+ * what we hold is its lock, and it goes back.
+ * @param {string} file
+ * @param {string} owner
+ */
+function takeAway(file, owner) {
+  const aside = `${file}.${self}.dead`;
+  try {
+    renameSync(file, aside);
+    if (read(aside) !== owner) linkSync(aside, file);
+  } catch {
+    // Somebody else was faster; the caller looks again.
+  }
+  rmSync(aside, { force: true });
+}
+
+/**
+ * A fresh folder under `root`/tmp, on the same file system as what it will be renamed to. Folders of dead processes go.
+ * @param {string} root
+ */
+export function temporary(root) {
+  const tmp = join(root, 'tmp');
+  mkdirSync(tmp, { recursive: true });
+  for (const name of readdirSync(tmp)) {
+    const [pid, start] = name.split('-');
+    if (!lives(`${pid}-${start}`)) rmSync(join(tmp, name), { recursive: true, force: true });
+  }
+  const folder = join(tmp, `${self}-${randomBytes(4).toString('hex')}`);
+  mkdirSync(folder);
+  return folder;
+}
+
+/**
+ * Writes a file aside and renames it, so that a reader sees the old or the new one.
+ * @param {string} file
+ * @param {string | Uint8Array} content
+ */
+export function writeAtomically(file, content) {
+  const aside = `${file}.${self}`;
+  writeFileSync(aside, content);
+  renameSync(aside, file);
+}
+
+/**
+ * @param {string} file
+ * @returns {Promise<string>} hex
+ */
+export async function sha256(file) {
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(file, { highWaterMark: 1 << 20 }), hash);
+  return hash.digest('hex');
+}

@@ -1,0 +1,317 @@
+// Setup: what it ships fits what is installed, and its way from wheel to cache survives damage, crashes and company.
+
+import assert from 'node:assert/strict';
+import { execFile, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import {
+  appendFile,
+  cp,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  stat,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, suite, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { cacheRoot, identity, nativeState, packageRoot, sha256, temporary, withLock } from '../../ops/setup/plain.ts';
+import { requirement } from '../requirements.ts';
+
+const run = promisify(execFile);
+const plain = (name: string): string => new URL(`ops/setup/${name}`, packageRoot).href;
+const path = (name: string): string => fileURLToPath(new URL(name, packageRoot));
+
+interface WheelPin {
+  readonly wheel: string;
+  readonly version: string;
+  readonly python: string;
+  readonly platform: string;
+  readonly sha256: string;
+  readonly bytes: number;
+  readonly unpackedBytes: number;
+}
+
+const wheelTools: {
+  damage(dir: string, pin: WheelPin): string | null;
+  ensureLibtensorflow(options: {
+    root: string;
+    dir: string;
+    pin: WheelPin;
+    say: (line: string) => void;
+  }): Promise<boolean>;
+} = await import(plain('wheel.mjs'));
+
+const addonTools: {
+  sourcesHash(pkg: string): string;
+  prebuilt(platform: string): { file: string; card: { sha256: string; sources: string; napi: number } } | null;
+} = await import(plain('addon.mjs'));
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'medium-recipe-setup-'));
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+test('the shipped addon is the one that its card names, made from the installed sources', async () => {
+  const shipped = addonTools.prebuilt('linux-x64');
+  assert.ok(shipped);
+  const pins = JSON.parse(await readFile(path('ops/setup/pins.json'), 'utf8'));
+  assert.equal(await sha256(shipped.file), shipped.card.sha256);
+  assert.equal(shipped.card.napi, pins.napi);
+  assert.equal(shipped.card.sources, addonTools.sourcesHash(path('node_modules/@tensorflow/tfjs-node')));
+});
+
+test('another byte or name in the sources is another hash', async () => {
+  const pkg = join(folder, 'tfjs-node');
+  await cp(path('node_modules/@tensorflow/tfjs-node/binding'), join(pkg, 'binding'), { recursive: true });
+  const before = addonTools.sourcesHash(pkg);
+  await rename(join(pkg, 'binding/utils.h'), join(pkg, 'binding/utilities.h'));
+  const renamed = addonTools.sourcesHash(pkg);
+  await rename(join(pkg, 'binding/utilities.h'), join(pkg, 'binding/utils.h'));
+  assert.equal(addonTools.sourcesHash(pkg), before);
+  await appendFile(join(pkg, 'binding/utils.h'), '\n');
+  assert.equal(new Set([before, renamed, addonTools.sourcesHash(pkg)]).size, 3);
+});
+
+test('the pins name the tfjs-node that package.json asks for', async () => {
+  const { tfjsNode } = JSON.parse(await readFile(path('ops/setup/pins.json'), 'utf8'));
+  const { dependencies } = JSON.parse(await readFile(path('package.json'), 'utf8'));
+  assert.equal(dependencies['@tensorflow/tfjs-node'], tfjsNode);
+});
+
+test('setup has nothing to do where all is right', requirement('tfjs-node'), async () => {
+  assert.deepEqual(await nativeState(), { ready: true, reason: null });
+  const { stdout } = await run(process.execPath, [path('ops/setup/setup.mjs')]);
+  assert.match(stdout, /^setup: tfjs-node [\d.]+ on libtensorflow [\d.]+ is ready\n$/);
+});
+
+test('unknown arguments and commands are wrong usage', async () => {
+  await assert.rejects(run(process.execPath, [path('ops/setup/setup.mjs'), '--nix']), { code: 2 });
+  await assert.rejects(run(process.execPath, [path('ops/setup/bootstrap.mjs'), 'nix']), { code: 2 });
+});
+
+test('a filter that matches no test fails instead of passing', async () => {
+  const ended = run(process.execPath, [path('ops/setup/run-tests.mjs'), 'no-such-test']);
+  await assert.rejects(ended, { code: 1, stderr: /no test matches no-such-test/ });
+});
+
+suite('a wheel', requirement('python'), () => {
+  const environment = { ...process.env };
+  let pin: WheelPin;
+  let root: string;
+  let dir: string;
+  let lines: string[];
+
+  /** Real pip, a real wheel; only that it is small and comes from a folder. Stand-ins of the libraries can be stripped. */
+  beforeEach(async () => {
+    const mac = process.platform === 'darwin';
+    const suffix = mac ? '2.dylib' : 'so.2';
+    const platform = mac ? 'macosx_12_0_arm64' : 'manylinux_2_27_x86_64';
+    const library = await readFile(addonTools.prebuilt('linux-x64')?.file ?? '');
+    const tree = join(folder, 'tree');
+    const files: Record<string, string | Buffer> = {
+      [`tensorflow/libtensorflow_cc.${suffix}`]: library,
+      [`tensorflow/libtensorflow_framework.${suffix}`]: library,
+      'tensorflow/include/tensorflow/c/c_api.h': '// C\n',
+      'tensorflow/include/unwanted/large.h': '// not ours\n',
+      'tensorflow/include/LICENSE': 'licence\n',
+      'tensorflow/python/unwanted.py': '',
+      'tiny_tensorflow-1.0.dist-info/METADATA': 'Metadata-Version: 2.1\nName: tiny-tensorflow\nVersion: 1.0\n',
+      'tiny_tensorflow-1.0.dist-info/WHEEL': 'Wheel-Version: 1.0\n',
+      'tiny_tensorflow-1.0.dist-info/RECORD': '',
+    };
+    for (const [name, content] of Object.entries(files)) {
+      await mkdir(join(tree, name, '..'), { recursive: true });
+      await writeFile(join(tree, name), content);
+    }
+    const index = join(folder, 'index');
+    await mkdir(index);
+    const file = join(index, `tiny_tensorflow-1.0-cp311-cp311-${platform}.whl`);
+    await run('python3', ['-m', 'zipfile', '-c', file, ...(await readdir(tree))], { cwd: tree });
+    const { size } = await stat(file);
+    const hash = createHash('sha256')
+      .update(await readFile(file))
+      .digest('hex');
+    pin = {
+      wheel: 'tiny-tensorflow',
+      version: '1.0',
+      python: '3.11',
+      platform,
+      sha256: hash,
+      bytes: size,
+      unpackedBytes: size,
+    };
+    root = join(folder, 'cache');
+    dir = join(root, 'libtensorflow');
+    lines = [];
+    process.env['PIP_NO_INDEX'] = '1';
+    process.env['PIP_FIND_LINKS'] = index;
+  });
+  afterEach(() => {
+    process.env = { ...environment };
+  });
+
+  const ensure = () => wheelTools.ensureLibtensorflow({ root, dir, pin, say: (line) => lines.push(line) });
+  const wheels = async () => (existsSync(join(root, 'wheels')) ? readdir(join(root, 'wheels')) : []);
+  /** From here on nothing can be downloaded any more. */
+  const unplug = () => {
+    process.env['PIP_FIND_LINKS'] = folder;
+  };
+
+  test('becomes libraries, headers and licence, and is removed', async () => {
+    assert.equal(await ensure(), true);
+    assert.equal(wheelTools.damage(dir, pin), null);
+    assert.deepEqual((await readdir(join(dir, 'include'))).sort(), ['tensorflow']);
+    assert.ok(existsSync(join(dir, 'LICENSE')));
+    const linked = (await readdir(join(dir, 'lib'))).filter((name) => /^libtensorflow\.(so|dylib)$/.test(name));
+    assert.match(await readlink(join(dir, 'lib', linked[0] ?? '')), /^libtensorflow_cc\./);
+    assert.deepEqual([await wheels(), await readdir(join(root, 'tmp'))], [[], []]);
+  });
+
+  test('is not wanted again while the cache is whole, without Python or network', async () => {
+    await ensure();
+    process.env['PATH'] = folder;
+    assert.equal(await ensure(), false);
+  });
+
+  test('is unpacked again when a library in the cache was tampered with or is gone', async () => {
+    await ensure();
+    const [library = ''] = (await readdir(join(dir, 'lib'))).filter((name) => name.includes('_cc'));
+    const { atime, mtime, size } = await stat(join(dir, 'lib', library));
+    const bytes = await readFile(join(dir, 'lib', library));
+    bytes[size >> 1] = (bytes[size >> 1] ?? 0) ^ 1;
+    await writeFile(join(dir, 'lib', library), bytes);
+    assert.equal(wheelTools.damage(dir, pin), `lib/${library} was written again`);
+    assert.equal(await ensure(), true);
+    assert.equal(wheelTools.damage(dir, pin), null);
+    await rm(join(dir, 'lib', library));
+    assert.equal(await ensure(), true);
+    await utimes(join(dir, 'lib', library), atime, mtime); // a copied cache: other times, the same bytes
+    assert.equal(await ensure(), false);
+  });
+
+  test('that was downloaded before an interruption is used without the network', async () => {
+    const downloads = join(root, 'wheels');
+    await mkdir(downloads, { recursive: true });
+    const [name = ''] = await readdir(join(folder, 'index'));
+    const kept = join(downloads, `${pin.wheel}-${pin.version}-${pin.platform}.whl`);
+    await cp(join(folder, 'index', name), kept);
+    unplug();
+    assert.equal(await ensure(), true);
+    assert.deepEqual(await wheels(), []);
+  });
+
+  test('that was cut short is thrown away and fetched again', async () => {
+    const downloads = join(root, 'wheels');
+    await mkdir(downloads, { recursive: true });
+    await writeFile(join(downloads, `${pin.wheel}-${pin.version}-${pin.platform}.whl`), 'half a wheel');
+    assert.equal(await ensure(), true);
+    assert.ok(lines.includes('an earlier download is damaged and goes'));
+  });
+
+  test('with another sha256 than the pinned one is refused and not kept', async () => {
+    pin = { ...pin, sha256: '0'.repeat(64) };
+    await assert.rejects(ensure(), { code: 'wheel-mismatch' });
+    assert.deepEqual([existsSync(dir), await wheels(), await readdir(join(root, 'tmp'))], [false, [], []]);
+  });
+
+  test('that nobody has, and a machine without pip, each end with one line and the remedy', async () => {
+    unplug();
+    await assert.rejects(ensure(), { code: 'download-failed', message: /No matching distribution.*npm run setup/ });
+    process.env['PATH'] = folder;
+    await assert.rejects(ensure(), { code: 'pip-missing', message: /^[^\n]*install Python 3[^\n]*$/ });
+    assert.equal(existsSync(dir), false);
+  });
+
+  test('is fetched once by two setups at once', async () => {
+    const url = JSON.stringify(plain('wheel.mjs'));
+    const options = JSON.stringify({ root, dir, pin });
+    const script = `const { ensureLibtensorflow } = await import(${url});
+      console.log(await ensureLibtensorflow({ ...${options}, say() {} }))`;
+    const one = () => run(process.execPath, ['--input-type=module', '-e', script]);
+    const made = (await Promise.all([one(), one()])).map(({ stdout }) => stdout.trim());
+    assert.deepEqual(made.sort(), ['false', 'true']);
+    assert.equal(wheelTools.damage(dir, pin), null);
+  });
+});
+
+test('a lock is held by one at a time, in the order of asking or not, and by nobody at the end', async () => {
+  const file = join(folder, 'locks', 'a');
+  let inside = 0;
+  let most = 0;
+  const enter = () =>
+    withLock(
+      file,
+      () => undefined,
+      async () => {
+        inside += 1;
+        most = Math.max(most, inside);
+        await new Promise(setImmediate);
+        inside -= 1;
+      },
+    );
+  await Promise.all([enter(), enter(), enter()]);
+  assert.equal(most, 1);
+  assert.deepEqual(await readdir(join(folder, 'locks')), []);
+});
+
+test('a lock and a temporary folder of a dead process are taken over, those of a live one are not', async () => {
+  const dead = spawn(process.execPath, ['-e', '']);
+  const owner = identity(dead.pid ?? 0);
+  assert.ok(owner);
+  await new Promise((resolve) => dead.on('exit', resolve));
+  await writeFile(join(folder, 'lock'), owner);
+  await mkdir(join(folder, 'tmp', `${owner}-left`), { recursive: true });
+  let waited = false;
+  const result = await withLock(
+    join(folder, 'lock'),
+    () => {
+      waited = true;
+    },
+    async () => 'done',
+  );
+  assert.deepEqual([result, waited], ['done', false]);
+  const [first, second] = [temporary(folder), temporary(folder)];
+  assert.notEqual(first, second);
+  const names = await readdir(join(folder, 'tmp'));
+  assert.deepEqual(names.map((name) => join(folder, 'tmp', name)).sort(), [first, second].sort());
+});
+
+test('a signal reaches the child, and we die of it after the child', async () => {
+  const child = `setInterval(() => {}, 1000); process.on('SIGTERM', () => { console.log('child ends'); process.exit(0); });
+    console.log('ready')`;
+  const script = `const { runChild } = await import(${JSON.stringify(plain('child.mjs'))});
+    await runChild(process.execPath, ['-e', ${JSON.stringify(child)}], { stdout: 'inherit' });
+    console.log('not reached')`;
+  const parent = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let output = '';
+  parent.stdout.setEncoding('utf8').on('data', (text) => {
+    output += text;
+    if (text.includes('ready')) parent.kill('SIGTERM');
+  });
+  const signal = await new Promise((resolve) => parent.on('close', (_, name) => resolve(name)));
+  assert.equal(signal, 'SIGTERM');
+  assert.equal(output, 'ready\nchild ends\n');
+});
+
+test('MEDIUM_RECIPE_CACHE moves the cache folder', () => {
+  const before = process.env['MEDIUM_RECIPE_CACHE'];
+  try {
+    process.env['MEDIUM_RECIPE_CACHE'] = folder;
+    assert.equal(cacheRoot(), folder);
+  } finally {
+    if (before === undefined) delete process.env['MEDIUM_RECIPE_CACHE'];
+    else process.env['MEDIUM_RECIPE_CACHE'] = before;
+  }
+});
