@@ -1,0 +1,240 @@
+// Checkpoints: a folder that holds everything a run needs to go on, written aside, made durable, then renamed.
+//
+//   OUT/checkpoint-STEP/              STEP with at least 8 digits: the number of steps done
+//     weights.safetensors             parameters and running statistics, F32, in PyTorch's names, order and layouts
+//     optimizer.safetensors           the momentum buffer of each parameter, under the parameter's name, same layouts
+//     state.json                      canonical JSON and a newline: {classes, dataset, files: {FILE: sha256}, format,
+//                                     numerics, planHash, recipe, step, trainHash}
+//
+// Recipe and dataset give back plan and model, so that a refused resume can name the first key that differs.
+
+import { createHash } from 'node:crypto';
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import {
+  canonicalJson,
+  decodeTensors,
+  encodeTensors,
+  Fault,
+  type RawTensor,
+  syncFolder,
+  valuesOf,
+  writeFileDurably,
+} from '#shards';
+import { type DatasetIdentity, parseRecipe, type Recipe } from '#stream';
+import type { Numerics } from './backend/backend.ts';
+import { fromTorch, toTorch } from './model/layout.ts';
+import type { Model, Parameter } from './model/model.ts';
+import { buildModel } from './model/resnet.ts';
+import type { HostState } from './state.ts';
+
+const FORMAT = 'medium-recipe/checkpoint@1';
+const WEIGHTS = 'weights.safetensors';
+const OPTIMIZER = 'optimizer.safetensors';
+const STATE = 'state.json';
+const NAME = /^checkpoint-(\d{8,})$/;
+/** A folder under this ending is being written or removed; nobody reads it. */
+const ASIDE = '.tmp';
+
+const digest = z.string().regex(/^[0-9a-f]{64}$/);
+const stateSchema = z.object({
+  format: z.literal(FORMAT),
+  step: z.int().min(0),
+  planHash: z.string(),
+  trainHash: z.string(),
+  classes: z.int().positive(),
+  /** Checked by `parseRecipe`. */
+  recipe: z.unknown(),
+  dataset: z.object({ sha256: z.string(), counts: z.object({ train: z.int(), val: z.int() }) }),
+  numerics: z.object({
+    backend: z.enum(['tfjs-node', 'wasm']),
+    libraryVersion: z.string(),
+    threads: z.int(),
+    arch: z.string(),
+    isa: z.string(),
+  }),
+  files: z.object({ [WEIGHTS]: digest, [OPTIMIZER]: digest }),
+});
+
+export interface Checkpoint {
+  readonly state: HostState;
+  readonly model: Model;
+  /** As trained, with every `--set`. */
+  readonly recipe: Recipe;
+  readonly dataset: DatasetIdentity;
+  readonly planHash: string;
+  readonly trainHash: string;
+  readonly numerics: Numerics;
+}
+
+/** Writes OUT/checkpoint-STEP and removes all but the newest `keep`. Returns the folder. Equal input, equal bytes. */
+export async function writeCheckpoint(out: string, checkpoint: Checkpoint, keep = 2): Promise<string> {
+  const { state, model, recipe, dataset, planHash, trainHash, numerics } = checkpoint;
+  const folder = join(out, `checkpoint-${String(state.step).padStart(8, '0')}`);
+  const aside = folder + ASIDE;
+  const files = { [WEIGHTS]: encodeWeights(model, state), [OPTIMIZER]: encodeSlots(model, state) };
+  const description: z.infer<typeof stateSchema> = {
+    format: FORMAT,
+    step: state.step,
+    planHash,
+    trainHash,
+    classes: model.classes,
+    recipe,
+    dataset,
+    numerics,
+    files: { [WEIGHTS]: sha256(files[WEIGHTS]), [OPTIMIZER]: sha256(files[OPTIMIZER]) },
+  };
+  await rm(aside, { recursive: true, force: true });
+  await mkdir(aside, { recursive: true });
+  for (const [name, bytes] of Object.entries(files)) await writeFileDurably(join(aside, name), bytes);
+  await writeFileDurably(join(aside, STATE), `${canonicalJson(description)}\n`);
+  await syncFolder(aside);
+  // A folder of this step is there only when a run was resumed behind it; its bytes are to be replaced.
+  await remove(folder);
+  await rename(aside, folder);
+  await syncFolder(out);
+  for (const old of (await checkpointsIn(out)).slice(0, -keep)) await remove(old);
+  return folder;
+}
+
+/** Takes the name away first, so that a removal cut short leaves nothing that looks whole. */
+async function remove(folder: string): Promise<void> {
+  const doomed = `${folder}.old${ASIDE}`;
+  try {
+    await rename(folder, doomed);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+  await rm(doomed, { recursive: true, force: true });
+}
+
+/** Whole checkpoints of OUT, oldest first; none where OUT does not exist. */
+async function checkpointsIn(out: string): Promise<string[]> {
+  const names = await readdir(out).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
+  const stepOf = (name: string) => Number(NAME.exec(name)?.[1]);
+  return names
+    .filter((name) => NAME.test(name))
+    .sort((a, b) => stepOf(a) - stepOf(b))
+    .map((name) => join(out, name));
+}
+
+/** The newest checkpoint's folder, or null. */
+export async function latestCheckpoint(out: string): Promise<string | null> {
+  return (await checkpointsIn(out)).at(-1) ?? null;
+}
+
+/**
+ * Reads a checkpoint and checks every byte of it.
+ * @throws Fault `checkpoint-missing`, `checkpoint-damaged` (names the file), `checkpoint-format`.
+ */
+export async function readCheckpoint(folder: string): Promise<Checkpoint> {
+  const description = parseState(folder, await read(folder, STATE));
+  const recipe = parseRecipe(description.recipe, join(folder, STATE));
+  const model = buildModel(recipe.model, description.classes);
+  const load = async (name: typeof WEIGHTS | typeof OPTIMIZER) => {
+    const bytes = await read(folder, name);
+    const found = sha256(bytes);
+    const expected = description.files[name];
+    if (found !== expected) throw damaged(folder, name, `sha256 ${found}`, `sha256 ${expected}`);
+    return decodeTensors(bytes).tensors;
+  };
+  const [saved, savedSlots] = [await load(WEIGHTS), await load(OPTIMIZER)];
+  const weights: Record<string, Float32Array> = {};
+  const slots: Record<string, Float32Array> = {};
+  const statistics: Record<string, Float32Array> = {};
+  const values = (name: string, tensors: ReadonlyMap<string, RawTensor>, shape: readonly number[], file: string) => {
+    const tensor = tensors.get(name);
+    if (!tensor || tensor.shape.join() !== shape.join())
+      throw damaged(
+        folder,
+        file,
+        tensor ? `'${name}' of [${tensor.shape}]` : `no '${name}'`,
+        `'${name}' of [${shape}]`,
+      );
+    return valuesOf(tensor, 'F32');
+  };
+  for (const parameter of model.parameters) {
+    const { name, torchShape } = parameter;
+    weights[name] = fromTorch(parameter, values(name, saved, torchShape, WEIGHTS));
+    slots[name] = fromTorch(parameter, values(name, savedSlots, torchShape, OPTIMIZER));
+  }
+  for (const { name, channels } of model.statistics)
+    statistics[name] = Float32Array.from(values(name, saved, [channels], WEIGHTS));
+  const { step, dataset, planHash, trainHash, numerics } = description;
+  return { state: { step, weights, statistics, slots }, model, recipe, dataset, planHash, trainHash, numerics };
+}
+
+function encodeWeights(model: Model, { weights, statistics }: HostState): Buffer {
+  const parameters = new Map(model.parameters.map((parameter) => [parameter.name, parameter]));
+  const tensors = model.stateNames.map((name) => {
+    const parameter = parameters.get(name);
+    const values = parameter ? weights[name] : statistics[name];
+    return rawTensor(name, parameter, values);
+  });
+  return encodeTensors(tensors, { format: 'pt' });
+}
+
+function encodeSlots(model: Model, { slots }: HostState): Buffer {
+  const tensors = model.parameters.map((parameter) => rawTensor(parameter.name, parameter, slots[parameter.name]));
+  return encodeTensors(tensors, { format: 'pt' });
+}
+
+function rawTensor(name: string, parameter: Parameter | undefined, values: Float32Array | undefined): RawTensor {
+  if (!values) throw new Error(`the state holds no '${name}'`);
+  const torch = parameter ? toTorch(parameter, values) : values;
+  const data = new Uint8Array(torch.buffer, torch.byteOffset, torch.byteLength);
+  return { name, dtype: 'F32', shape: parameter?.torchShape ?? [values.length], data };
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+async function read(folder: string, name: string): Promise<Buffer> {
+  try {
+    return await readFile(join(folder, name));
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new Fault({
+      code: 'checkpoint-missing',
+      received: `${join(folder, name)} (${code})`,
+      expected: `a checkpoint: ${WEIGHTS}, ${OPTIMIZER} and ${STATE}`,
+      remedy: 'give a folder checkpoint-STEP that the trainer wrote',
+      cause,
+    });
+  }
+}
+
+function parseState(folder: string, bytes: Buffer): z.infer<typeof stateSchema> {
+  let value: unknown;
+  try {
+    value = JSON.parse(bytes.toString('utf8'));
+  } catch {
+    throw damaged(folder, STATE, 'text that is not JSON', 'canonical JSON');
+  }
+  const format = (value as { format?: unknown } | null)?.format;
+  if (format !== FORMAT)
+    throw new Fault({
+      code: 'checkpoint-format',
+      received: `${join(folder, STATE)}: format ${JSON.stringify(format)}`,
+      expected: FORMAT,
+      remedy: 'read it with the version that wrote it',
+    });
+  const result = stateSchema.safeParse(value);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  throw damaged(folder, STATE, `${issue?.path.join('.')}: ${issue?.message}`, 'the fields of a checkpoint');
+}
+
+function damaged(folder: string, file: string, received: string, expected: string): Fault {
+  return new Fault({
+    code: 'checkpoint-damaged',
+    received: `${join(folder, file)}: ${received}`,
+    expected,
+    remedy: 'remove this folder and resume from the checkpoint before it',
+  });
+}

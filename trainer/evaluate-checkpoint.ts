@@ -1,0 +1,44 @@
+// `trainer evaluate`: a checkpoint's scores on a split of packed shards, no stream needed.
+
+import type { Split } from '#shards';
+import { evaluationSamples } from '#stream';
+import { loadBackend } from './backend/backend.ts';
+import { latestCheckpoint, readCheckpoint } from './checkpoint.ts';
+import { type EvaluationResult, evaluate } from './evaluate.ts';
+import { disposeState, uploadState } from './state.ts';
+
+export interface EvaluateOptions {
+  /** A folder checkpoint-STEP, or a trainer's OUT, whose newest is taken. */
+  readonly checkpoint: string;
+  readonly shards: string;
+  readonly split: Split;
+  /** Which bucket; default the last phase's. */
+  readonly resolution: number | undefined;
+  readonly backend: string;
+}
+
+export interface EvaluateResult extends EvaluationResult {
+  readonly checkpoint: string;
+  readonly step: number;
+  readonly split: Split;
+  readonly resolution: number;
+  readonly cropRatio: number;
+  readonly backend: string;
+}
+
+export async function evaluateCheckpoint(options: EvaluateOptions): Promise<EvaluateResult> {
+  const folder = (await latestCheckpoint(options.checkpoint)) ?? options.checkpoint;
+  const { state: host, model, recipe } = await readCheckpoint(folder);
+  const { cropRatio } = recipe.evaluation;
+  const { split, shards } = options;
+  const resolution = options.resolution ?? recipe.phases.at(-1)?.resolution ?? 0;
+  const backend = await loadBackend(options.backend);
+  const state = uploadState(backend, model, host);
+  async function* batches() {
+    for await (const { images, labelA } of evaluationSamples({ shards, split, resolution, cropRatio }))
+      yield { images, labels: labelA, resolution };
+  }
+  const scores = await evaluate(backend, model, state, batches());
+  disposeState(backend, state);
+  return { checkpoint: folder, step: host.step, split, resolution, cropRatio, backend: backend.name, ...scores };
+}

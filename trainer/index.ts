@@ -1,0 +1,15 @@
+// The door of the room: what the other rooms may use.
+export * from './backend/backend.ts';
+export * from './checkpoint.ts';
+export type { ConsumeResult } from './consume.ts';
+export * from './evaluate.ts';
+export type { EvaluateResult } from './evaluate-checkpoint.ts';
+export * from './gradients.ts';
+export * from './journal.ts';
+export * from './lock.ts';
+export * from './methods/progressive-resizing/progressive-resizing.ts';
+export * from './model/model.ts';
+export * from './model/resnet.ts';
+export * from './schedule.ts';
+export * from './state.ts';
+export * from './step.ts';

@@ -1,0 +1,97 @@
+// OUT belongs to one process at a time: a lock file that names its owner, taken over when the owner is gone.
+
+import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { canonicalJson, Fault } from '#shards';
+
+interface Owner {
+  readonly pid: number;
+  /** When the process started, where /proc tells: a number that was given to another process since is no owner. */
+  readonly started: string | null;
+  readonly host: string;
+}
+
+export interface Lock {
+  release(): Promise<void>;
+}
+
+/**
+ * Creates OUT if need be and locks it.
+ * @throws Fault `out-locked` while another live process holds it.
+ */
+export async function lockOut(out: string): Promise<Lock> {
+  await mkdir(out, { recursive: true });
+  const path = join(out, 'lock');
+  const mine = `${path}.${process.pid}`;
+  await writeFile(mine, `${canonicalJson(await ownerOf(process.pid))}\n`);
+  try {
+    // Each turn takes the lock, fails, or has removed a stale one. A link appears with its content or not at all.
+    while (!(await linked(mine, path))) await removeStale(path);
+  } finally {
+    await rm(mine, { force: true });
+  }
+  return { release: () => rm(path, { force: true }) };
+}
+
+async function linked(from: string, to: string): Promise<boolean> {
+  try {
+    await link(from, to);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+async function removeStale(path: string): Promise<void> {
+  const text = await readFile(path, 'utf8').catch(() => null);
+  if (text === null) return;
+  const owner = parseOwner(text);
+  if (owner === null || (await lives(owner))) {
+    throw new Fault({
+      code: 'out-locked',
+      received: `${path} of ${owner ? `process ${owner.pid} on ${owner.host}` : 'an unknown process'}`,
+      expected: 'a folder that no other trainer writes to',
+      remedy: 'stop that trainer or choose another --out; if it is surely gone, remove the file',
+    });
+  }
+  // By renaming, only one of several that saw the same stale lock removes it …
+  const doomed = `${path}.${process.pid}.stale`;
+  await rename(path, doomed).catch(() => undefined);
+  // … and one that came late, and took a new owner's lock instead, gives it back.
+  const taken = await readFile(doomed, 'utf8').catch(() => null);
+  if (taken !== null && taken !== text) await linked(doomed, path);
+  await rm(doomed, { force: true });
+}
+
+function parseOwner(text: string): Owner | null {
+  try {
+    const owner = JSON.parse(text) as Owner;
+    return Number.isInteger(owner.pid) ? owner : null;
+  } catch {
+    return null;
+  }
+}
+
+async function ownerOf(pid: number): Promise<Owner> {
+  return { pid, started: await startOf(pid), host: hostname() };
+}
+
+/** Field 22 of /proc/PID/stat, in clock ticks since boot; null where there is no such file. */
+async function startOf(pid: number): Promise<string | null> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => null);
+  // The command's name may hold spaces; it ends at the last parenthesis.
+  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null;
+}
+
+async function lives({ pid, started, host }: Owner): Promise<boolean> {
+  // Another machine's processes cannot be seen from here.
+  if (host !== hostname()) return true;
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+  return started === (await startOf(pid));
+}

@@ -1,0 +1,226 @@
+// One training step: every group's gradients (SAM's second sweep included), their mean, the optimizer, the statistics.
+
+import { Fault } from '#shards';
+import type { OptimizerRecipe, Recipe, SamRecipe } from '#stream';
+import type { Backend } from './backend/backend.ts';
+import { type NamedTensors, named, type Tensor } from './backend/kernels.ts';
+import { type DeviceBatch, type GroupBatch, type GroupGradients, groupGradients, uploadBatch } from './gradients.ts';
+import { fixresParameters } from './methods/fixres/fixres.ts';
+import { perturb, samFires } from './methods/sam/sam.ts';
+import type { Model, Parameter } from './model/model.ts';
+import { sgdStep } from './sgd.ts';
+import { replace, type TrainState } from './state.ts';
+import { TreeSum } from './tree-sum.ts';
+
+/** PyTorch's momentum of the running statistics: the share that the newest batch gets. */
+const STATISTICS_MOMENTUM = 0.1;
+
+export interface StepOptions {
+  readonly learningRate: number;
+  readonly optimizer: Pick<OptimizerRecipe, 'momentum' | 'nesterov' | 'weightDecay' | 'decay'>;
+  readonly sam: SamRecipe | false;
+  readonly labelSmoothing: number;
+  /** Train only what FixRes trains, without SAM. */
+  readonly fixres: boolean;
+}
+
+/** The options of a step in phase `index`, from the recipe. */
+export function stepOptions(recipe: Recipe, index: number, learningRate: number): StepOptions {
+  const { optimizer, labelSmoothing, sam, phases } = recipe;
+  const fixres = phases[index]?.fixres !== undefined;
+  return { learningRate, optimizer, labelSmoothing, sam: fixres ? false : sam, fixres };
+}
+
+export interface StepResult {
+  /** At w, before any perturbation; mean over the groups. */
+  readonly loss: number;
+  /** ‖g‖₂ that SAM divided by (adaptive: ‖|w|·g‖₂), mean over the groups where each has its own; only where SAM fired. */
+  readonly gradNorm?: number;
+}
+
+/**
+ * Runs one step on `groups`, all of the global batch, one after another; the unit of BatchNorm and gradient is the
+ * group. Moves `state` to the next step.
+ * @throws Fault `loss-not-finite`, `gradient-not-finite`: the state is then as it was before the step.
+ */
+export function trainStep(
+  backend: Backend,
+  model: Model,
+  state: TrainState,
+  groups: readonly GroupBatch[],
+  options: StepOptions,
+): StepResult {
+  return backend.tf.tidy(() => {
+    const sweep = new Sweep(backend, model, state, groups, options);
+    const { gradients, statistics, loss, gradNorm } = sweep.run();
+    sgdStep(backend, state, sweep.trained, gradients, options.learningRate, options.optimizer);
+    for (const means of statistics) moveStatistics(backend, state, means);
+    state.step++;
+    return gradNorm === null ? { loss } : { loss, gradNorm };
+  });
+}
+
+interface SweepResult {
+  /** Mean over groups. */
+  readonly gradients: NamedTensors;
+  /** The groups' mean batch statistics, once for each pass that moves the running ones. */
+  readonly statistics: NamedTensors[];
+  readonly loss: number;
+  readonly gradNorm: number | null;
+}
+
+/** All passes over the groups of one step; changes nothing of the state. */
+class Sweep {
+  readonly trained: readonly Parameter[];
+  readonly #backend: Backend;
+  readonly #model: Model;
+  readonly #state: TrainState;
+  readonly #groups: readonly GroupBatch[];
+  readonly #options: StepOptions;
+  readonly #losses: number[] = [];
+  readonly #norms: number[] = [];
+
+  constructor(backend: Backend, model: Model, state: TrainState, groups: readonly GroupBatch[], options: StepOptions) {
+    this.#backend = backend;
+    this.#model = model;
+    this.#state = state;
+    this.#groups = groups;
+    this.#options = options;
+    this.trained = options.fixres ? fixresParameters(model) : model.parameters;
+  }
+
+  run(): SweepResult {
+    const { tf } = this.#backend;
+    const { sam } = this.#options;
+    const fires = sam !== false && samFires(this.#state.step, sam);
+    const first = new StatisticsSum(this.#backend);
+    const second = new StatisticsSum(this.#backend);
+    let sum: NamedTensors;
+    if (fires && sam.scope === 'global') {
+      const total = this.#sum((batch) => this.#first(batch, first));
+      const perturbed = this.#perturbed(total, sam);
+      tf.dispose(total);
+      sum = this.#sum((batch) => this.#second(batch, perturbed, second));
+      tf.dispose(perturbed);
+    } else {
+      sum = this.#sum((batch) => {
+        const gradients = this.#first(batch, first);
+        if (!fires) return gradients;
+        const perturbed = this.#perturbed(gradients, sam);
+        tf.dispose(gradients);
+        const sharp = this.#second(batch, perturbed, second);
+        tf.dispose(perturbed);
+        return sharp;
+      });
+    }
+    const count = this.#groups.length;
+    const mean = (values: readonly number[]) => values.reduce((total, value) => total + value, 0) / values.length;
+    return {
+      gradients: count === 1 ? sum : scaled(this.#backend, sum, 1 / count),
+      statistics: fires && sam.bnSecondPass ? [first.mean(), second.mean()] : [first.mean()],
+      loss: mean(this.#losses),
+      gradNorm: fires ? mean(this.#norms) : null,
+    };
+  }
+
+  #sum(gradientsOf: (batch: DeviceBatch) => NamedTensors): NamedTensors {
+    const { labelSmoothing } = this.#options;
+    const tree = new TreeSum(this.#backend.tf);
+    for (const group of this.#groups) {
+      const batch = uploadBatch(this.#backend, group, this.#model.classes, labelSmoothing);
+      tree.push(gradientsOf(batch));
+      this.#backend.tf.dispose([batch.images, batch.targets]);
+    }
+    return tree.take();
+  }
+
+  /** At w. */
+  #first(batch: DeviceBatch, statistics: StatisticsSum): NamedTensors {
+    const found = this.#pass(batch, this.#state.weights, statistics);
+    this.#losses.push(this.#finite(found.loss, 'loss'));
+    return found.gradients;
+  }
+
+  /** At w + e. */
+  #second(batch: DeviceBatch, weights: NamedTensors, statistics: StatisticsSum): NamedTensors {
+    const found = this.#pass(batch, { ...this.#state.weights, ...weights }, statistics);
+    this.#finite(found.loss, 'loss');
+    return found.gradients;
+  }
+
+  #pass(batch: DeviceBatch, weights: NamedTensors, statistics: StatisticsSum): GroupGradients {
+    const mode = this.#options.fixres ? 'fixres' : 'train';
+    const values = { weights, statistics: this.#state.statistics };
+    const found = groupGradients(this.#backend, this.#model, batch, values, this.trained, mode);
+    statistics.add(found.batchStatistics);
+    return found;
+  }
+
+  #perturbed(gradients: NamedTensors, sam: SamRecipe): NamedTensors {
+    const { perturbed, norm } = perturb(this.#backend.tf, this.#state.weights, gradients, sam);
+    this.#norms.push(this.#finite(norm, 'gradient'));
+    return perturbed;
+  }
+
+  #finite(scalar: Tensor, what: 'loss' | 'gradient'): number {
+    const [value = Number.NaN] = scalar.dataSync();
+    if (!Number.isFinite(value))
+      throw new Fault({
+        code: `${what}-not-finite`,
+        received: `a ${what}${what === 'gradient' ? ' norm' : ''} of ${value} at step ${this.#state.step}`,
+        expected: 'a finite number',
+        remedy: 'lower the learning rate or lengthen the warm-up, and resume from the last checkpoint',
+      });
+    return value;
+  }
+}
+
+/** Batch statistics of several groups, added up in the groups' order. */
+class StatisticsSum {
+  readonly #backend: Backend;
+  #sum: NamedTensors | null = null;
+  #count = 0;
+
+  constructor(backend: Backend) {
+    this.#backend = backend;
+  }
+
+  add(statistics: NamedTensors): void {
+    const { tf } = this.#backend;
+    this.#count++;
+    const earlier = this.#sum;
+    if (!earlier) {
+      this.#sum = statistics;
+      return;
+    }
+    this.#sum = Object.fromEntries(
+      Object.entries(statistics).map(([name, value]) => [name, tf.add(named(earlier, name), value)]),
+    );
+    tf.dispose([earlier, statistics]);
+  }
+
+  mean(): NamedTensors {
+    const sum = this.#sum ?? {};
+    return this.#count === 1 ? sum : scaled(this.#backend, sum, 1 / this.#count);
+  }
+}
+
+function scaled({ tf }: Backend, tensors: NamedTensors, factor: number): NamedTensors {
+  const scale = tf.scalar(factor);
+  return Object.fromEntries(
+    Object.entries(tensors).map(([name, tensor]) => {
+      const value = tf.mul(tensor, scale);
+      tensor.dispose();
+      return [name, value];
+    }),
+  );
+}
+
+function moveStatistics(backend: Backend, state: TrainState, means: NamedTensors): void {
+  const { tf } = backend;
+  const [keep, take] = [tf.scalar(1 - STATISTICS_MOMENTUM), tf.scalar(STATISTICS_MOMENTUM)];
+  for (const [name, mean] of Object.entries(means)) {
+    const running = named(state.statistics, name);
+    replace(backend, state.statistics, name, tf.add(tf.mul(running, keep), tf.mul(mean, take)));
+  }
+}
