@@ -75,7 +75,7 @@ program
   .requiredOption('--recipe <name|file>', 'a name in stream/recipes or a YAML file')
   .requiredOption(...run)
   .requiredOption(...transport)
-  .option('--set <key=value>', "change a key of the recipe, as in --set seed=1; may be repeated", collect, [])
+  .option('--set <key=value>', 'change a key of the recipe, as in --set seed=1; may be repeated', collect, [])
   .option('--workers <n>', 'pool workers', wholeNumber('--workers', 1), availableParallelism())
   .option('--window <bytes>', 'most bytes of lead over the slowest trainer', wholeNumber('--window', 1), 8 * GIB)
   .option('--memory <bytes>', 'most bytes of rendered batches in memory', wholeNumber('--memory', 1), GIB)
@@ -84,12 +84,7 @@ program
     "make steps S to each lane's highest again, compared with the ledger",
     wholeNumber('--from-step', 0),
   )
-  .option(
-    '--forget <trainer>',
-    'a trainer that will not come back; may be repeated',
-    collect,
-    [],
-  )
+  .option('--forget <trainer>', 'a trainer that will not come back; may be repeated', collect, [])
   .option(...json)
   .action(async (options) => {
     const recipe = withSettings(await loadRecipe(options.recipe), options.set);

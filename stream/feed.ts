@@ -145,8 +145,10 @@ export class Feed {
     argument?: Parameters<FeedMethods[Method]>[0],
   ): ReturnType<FeedMethods[Method]> {
     const id = this.#id++;
-    const reply = new Promise<unknown>((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
-    this.#worker.postMessage({ id, method, argument } satisfies FeedRequest);
+    const reply = new Promise<unknown>((resolve, reject) => {
+      this.#worker.postMessage({ id, method, argument } satisfies FeedRequest);
+      this.#waiting.set(id, { resolve, reject });
+    });
     return reply as ReturnType<FeedMethods[Method]>;
   }
 }
