@@ -72,6 +72,8 @@ export class Feed {
   #ahead: Promise<FeedBatch | null> | undefined;
   /** Milliseconds that the caller waited for batches. */
   waitMs = 0;
+  /** Whether the caller waits for one now. */
+  waiting = false;
 
   /** `onEvent` is told of waits, retries and reconnects. */
   constructor(onEvent: (message: string) => void) {
@@ -105,7 +107,9 @@ export class Feed {
   /** The next step's batch; null at the plan's end. */
   async next(): Promise<FeedBatch | null> {
     const start = performance.now();
+    this.waiting = true;
     const batch = await (this.#ahead ?? this.#askAhead());
+    this.waiting = false;
     this.waitMs += performance.now() - start;
     if (batch) this.#askAhead();
     return batch;

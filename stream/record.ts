@@ -6,11 +6,9 @@
 // Labels are class indexes; the target is lam·onehot(labelA) + (1 − lam)·onehot(labelB). `sample` is the position in
 // the bucket. Pixels are as decoded: normalisation and smoothing happen on the trainer's device.
 
-import { decodeTensors, encodeHeader, Fault, type TensorShape, valuesOf } from '#shards';
+import { decodeTensors, encodeHeader, Fault, type Split, type TensorShape, valuesOf } from '#shards';
 
 export const RECORD_FORMAT = 'medium-recipe/record@1';
-
-export type Split = 'train' | 'val';
 
 /** Which record it is. For val, epoch and step are −1: it is written once for all evaluations. */
 export interface RecordId {

@@ -1,7 +1,7 @@
 // A run's topics and how each is kept.
 
 import { Fault } from '#shards';
-import { maxRecordBytes, type Plan, resolutionsOf } from './plan.ts';
+import { chunkSizes, imageBytes, maxRecordBytes, type Plan, resolutionsOf } from './plan.ts';
 import type { TopicSpec } from './transport/transport.ts';
 
 export interface RunTopics {
@@ -35,11 +35,25 @@ export function metaSpec(run: string): TopicSpec {
   return { name: topicsOf(run).meta, partitions: 1, retention: 'forever', maxRecordBytes: 1_000_000 };
 }
 
-/** Every other topic. Train topics have a backstop of twice the window, should nobody delete. */
+/** How many record bytes a phase's lane-step has for each of its pixel bytes: small images weigh less than headers. */
+function recordOverhead(plan: Plan): number {
+  const ratios = plan.phases.map(({ batch, resolution }) => {
+    const samples = batch / plan.lanes;
+    const pixels = samples * imageBytes(resolution);
+    return (pixels + samples * 16 + chunkSizes(samples, resolution).length * 1024) / pixels;
+  });
+  return Math.max(...ratios);
+}
+
+/**
+ * Every other topic. Train topics have a backstop, should nobody delete: two windows, one of lead and one of history,
+ * counted in record bytes, and a record's room above that.
+ */
 export function topicSpecs(run: string, plan: Plan, windowBytes: number): TopicSpec[] {
   const { ledger, progress, train, val } = topicsOf(run);
   const { lanes } = plan;
-  const backstop = Math.ceil((2 * windowBytes) / lanes);
+  const largest = Math.max(...resolutionsOf(plan).map(maxRecordBytes));
+  const backstop = Math.ceil((2 * windowBytes * recordOverhead(plan)) / lanes) + largest;
   const specs: TopicSpec[] = [
     { name: ledger, partitions: lanes, retention: 'forever', maxRecordBytes: 100_000 },
     { name: progress, partitions: 1, retention: 'compact', maxRecordBytes: 100_000 },

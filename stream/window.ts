@@ -40,18 +40,25 @@ export function admits(plan: Plan, floor: Floor, step: number, windowBytes: numb
   return step <= floor.wanted || bytesOfSteps(plan, floor.wanted, step + 1) <= windowBytes;
 }
 
-/**
- * The lowest step that a log may still have to hold when `head` is the next to be produced: as many steps as fit the
- * window are kept, and never one deleted that a trainer has yet to consume. Above `floor.checkpoint` the window forces
- * it: a resume from that checkpoint must regenerate.
- */
-export function keepFrom(plan: Plan, floor: Floor, head: number, windowBytes: number): number {
+/** The lowest step from which on everything up to `head` fits so many bytes. */
+function fitting(plan: Plan, head: number, bytes: number): number {
   let low = 0;
-  let high = Math.min(head, floor.wanted);
+  let high = head;
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
-    if (bytesOfSteps(plan, middle, head) <= windowBytes) high = middle;
+    if (bytesOfSteps(plan, middle, head) <= bytes) high = middle;
     else low = middle + 1;
   }
   return low;
+}
+
+/**
+ * The lowest step that the log still has to hold when `head` is the next to be produced. A window of the past is kept
+ * at least; then goes what lies below the lowest checkpoint; beyond two windows also what a trainer has consumed since
+ * its checkpoint, so that a resume from there must regenerate. What a trainer has yet to consume never goes.
+ */
+export function keepFrom(plan: Plan, floor: Floor, head: number, windowBytes: number): number {
+  const unneeded = Math.min(fitting(plan, head, windowBytes), floor.checkpoint);
+  const forced = Math.min(fitting(plan, head, 2 * windowBytes), floor.wanted);
+  return Math.min(head, Math.max(unneeded, forced));
 }

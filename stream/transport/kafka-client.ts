@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import net from 'node:net';
 import type { Cluster, Kafka, RetryOptions } from 'kafkajs';
 import { useNativeCrc32c } from './kafka-crc.ts';
+import { mendReconnect } from './kafka-reconnect.ts';
 
 type KafkaJs = typeof import('kafkajs');
 
@@ -18,6 +19,8 @@ export interface KafkaClient {
   readonly retry: RetryOptions;
   /** Why kafkajs computes its checksums in JavaScript; null when the native one is in place. */
   readonly slowCrc: string | null;
+  /** Why kafkajs' reconnecting could not be mended; null when it is. */
+  readonly unmended: string | null;
   /** A pool of connections to the brokers, for fetching without a consumer group. */
   cluster(): Cluster;
   /**
@@ -31,6 +34,7 @@ export interface KafkaClient {
 export function createClient(brokers: readonly string[], onLost: () => void): KafkaClient {
   const require = createRequire(import.meta.url);
   const slowCrc = useNativeCrc32c(require);
+  const unmended = mendReconnect(require);
   const { Kafka, PartitionAssigners, logLevel } = require('kafkajs') as KafkaJs;
   const sockets = new Set<net.Socket>();
   let ended = false;
@@ -69,6 +73,7 @@ export function createClient(brokers: readonly string[], onLost: () => void): Ka
     kafka,
     retry: RETRY,
     slowCrc,
+    unmended,
     cluster() {
       // kafkajs gives its cluster to partition assigners only. The consumer itself is never started: no group, no
       // heartbeat, no rebalance.

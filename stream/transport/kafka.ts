@@ -1,7 +1,7 @@
 // Apache Kafka as a transport, `kafka://host:port,…`: topics, extents, deletion; appends and reads have their own files.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Admin, ITopicConfig } from 'kafkajs';
+import type { Admin } from 'kafkajs';
 import { Fault } from '#shards';
 import {
   checkKey,
@@ -15,6 +15,7 @@ import {
 import { createClient, failureOf, type KafkaClient } from './kafka-client.ts';
 import { KafkaProducers } from './kafka-producers.ts';
 import { KafkaReader } from './kafka-reader.ts';
+import { describe, extentsOf, topicConfig } from './kafka-topics.ts';
 import { type KafkaAddress, parseKafkaUrl } from './kafka-url.ts';
 import type { Extent, Reader, ReaderOptions, TopicSpec, Transport, TransportOptions } from './transport.ts';
 
@@ -24,9 +25,6 @@ const OPEN_PATIENCE_MS = 8000;
 const BACKOFF_MS = { first: 50, last: 1000 };
 /** How long close() waits for answers that are under way before it cuts the connections. */
 const CLOSE_MS = 2000;
-/** What a record takes in a batch beyond its value: batch header 61, record header up to 30, key up to 512 bytes. */
-const RECORD_OVERHEAD = 1024;
-const MIB = 2 ** 20;
 
 /** @throws Fault `bad-transport`, `transport-unreachable`. */
 export async function openKafka(url: string, options: TransportOptions = {}): Promise<Transport> {
@@ -47,6 +45,7 @@ class KafkaTransport implements Transport {
     producersReplaced: 0,
     skippedToBegin: 0,
     slowCrc: 0,
+    unmended: 0,
   };
   readonly #client: KafkaClient;
   readonly #replication: number | null;
@@ -84,6 +83,10 @@ class KafkaTransport implements Transport {
       this.counters.slowCrc = 1;
       this.#onEvent(`kafkajs computes its checksums in JavaScript, at twice the CPU time: ${this.#client.slowCrc}`);
     }
+    if (this.#client.unmended !== null) {
+      this.counters.unmended = 1;
+      this.#onEvent(`kafkajs may end this process when a connection breaks: ${this.#client.unmended}`);
+    }
     try {
       const limitMs = Math.min(this.#patienceMs, OPEN_PATIENCE_MS);
       this.#brokers = await this.#administer(async (admin) => (await admin.describeCluster()).brokers.length, limitMs);
@@ -101,9 +104,10 @@ class KafkaTransport implements Transport {
       else if (found !== spec.partitions) throw topicMismatch(spec.name, found, spec.partitions);
     }
     if (missing.length === 0) return;
+    const replicas = this.#replication ?? Math.min(3, this.#brokers);
     // Another process may create them at the same time: then kafkajs answers false, and all is as it should be.
     await this.#administer((admin) =>
-      admin.createTopics({ topics: missing.map((spec) => this.#topicConfig(spec)), waitForLeaders: false }),
+      admin.createTopics({ topics: missing.map((spec) => topicConfig(spec, replicas)), waitForLeaders: false }),
     );
     for (const { name, partitions } of missing) {
       const found = await this.#whenLed(name);
@@ -213,6 +217,7 @@ class KafkaTransport implements Transport {
    */
   async #administer<T>(operation: (admin: Admin) => Promise<T>, patienceMs = this.#patienceMs): Promise<T> {
     const since = Date.now();
+    let lastAnswer: unknown = null;
     for (let backoff = BACKOFF_MS.first; ; backoff = Math.min(backoff * 2, BACKOFF_MS.last)) {
       this.#assertOpen();
       const admin = this.#client.kafka.admin({ retry: this.#client.retry });
@@ -224,7 +229,9 @@ class KafkaTransport implements Transport {
         const failure = failureOf(error);
         const waited = Date.now() - since;
         if (failure.refused) throw refusedOperation(failure.type, failure.message, error);
-        if (waited >= patienceMs) throw unreachable(this.url, Math.round(waited / 1000), error);
+        // The time limit says less than what an earlier try was told.
+        if (waited >= patienceMs) throw unreachable(this.url, Math.round(waited / 1000), lastAnswer ?? error);
+        lastAnswer = error;
         this.counters.retries++;
         if (waited > 1000) this.#onEvent(`asking ${this.url} again after ${failure.message}`);
         await sleep(backoff);
@@ -234,54 +241,6 @@ class KafkaTransport implements Transport {
       }
     }
   }
-
-  #topicConfig({ name, partitions, retention, maxRecordBytes }: TopicSpec): ITopicConfig {
-    const replicationFactor = this.#replication ?? Math.min(3, this.#brokers);
-    const maxBytes = typeof retention === 'object' ? retention.maxBytes : null;
-    const maxMessage = maxRecordBytes + RECORD_OVERHEAD;
-    const settings = {
-      'cleanup.policy': retention === 'compact' ? 'compact' : 'delete',
-      'compression.type': 'uncompressed',
-      'max.message.bytes': maxMessage,
-      'min.insync.replicas': Math.max(1, replicationFactor - 1),
-      'retention.ms': -1,
-      'retention.bytes': maxBytes === null ? -1 : Math.max(maxBytes, 2 * maxMessage),
-      'segment.bytes': Math.max(segmentBytes(retention), maxMessage),
-    };
-    return {
-      topic: name,
-      numPartitions: partitions,
-      replicationFactor,
-      configEntries: Object.entries(settings).map(([key, value]) => ({ name: key, value: String(value) })),
-    };
-  }
-}
-
-/**
- * Only whole segments are deleted and only closed ones compacted: an eighth of the window (which is half the backstop)
- * where there is one, small where compaction should come soon.
- */
-function segmentBytes(retention: TopicSpec['retention']): number {
-  if (retention === 'compact') return 4 * MIB;
-  if (retention === 'forever') return 64 * MIB;
-  return Math.floor(Math.min(Math.max(retention.maxBytes / 16, 16 * MIB), 1024 * MIB));
-}
-
-async function describe(admin: Admin, topic: string): Promise<{ partitions: number; led: boolean } | null> {
-  try {
-    const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
-    const partitions = topics[0]?.partitions ?? [];
-    return { partitions: partitions.length, led: partitions.every(({ leader }) => leader >= 0) };
-  } catch (error) {
-    if (failureOf(error).type === 'UNKNOWN_TOPIC_OR_PARTITION') return null;
-    throw error;
-  }
-}
-
-function extentsOf(offsets: readonly { partition: number; low: string; high: string }[]): Extent[] {
-  return offsets
-    .toSorted((a, b) => a.partition - b.partition)
-    .map(({ low, high }) => ({ begin: Number(low), end: Number(high) }));
 }
 
 /** kafkajs waits on a silent server for longer than we want to. */

@@ -66,9 +66,8 @@ export async function openStore(directory: string): Promise<LogStore> {
       // Address space, not disk: the file is sparse beyond what was written and grows as needed; LMDB doubles the map
       // past this (tried: two processes that append while both grow from 1 MiB). Large, so that remapping is rare.
       mapSize: 64 * 2 ** 30,
-      // Off: a commit has been synced when its promise resolves, which is what an acknowledged append promises. With
-      // lmdb's overlapping sync the promise resolves before the disk has it, for no gain in throughput here (1.6 ms a
-      // megabyte either way, and appends of one event turn share one commit).
+      // Off: what is committed is synced, which is what an acknowledged append promises. With lmdb's overlapping sync a
+      // commit ends before the disk has it, for no gain in throughput here (1.6 ms a megabyte either way).
       overlappingSync: false,
       // Each process takes one slot a thread; producers, trainers and `status` together stay far below this.
       maxReaders: 256,

@@ -42,6 +42,8 @@ class LogTransport implements Transport {
   readonly #store: LogStore;
   readonly #onEvent: (event: string) => void;
   readonly #readers = new Set<LogReader>();
+  /** Calls that wait for the next commit; `run` gives what to do once it is done. */
+  readonly #pending: { run: () => () => void; reject: (error: unknown) => void }[] = [];
   #closed = false;
 
   constructor(directory: string, store: LogStore, { onEvent = () => undefined }: TransportOptions) {
@@ -79,7 +81,6 @@ class LogTransport implements Transport {
     const offset = await this.#transaction(() => {
       const { id, retention, maxRecordBytes } = this.#topic(topic, partition);
       const bytes = value.byteLength;
-      // All checks come before the first write: lmdb commits what a callback wrote before it threw.
       if (bytes > maxRecordBytes) throw recordTooLarge(topic, bytes);
       if (retention === 'compact') {
         if (key === undefined) throw keyMissing(topic);
@@ -148,6 +149,7 @@ class LogTransport implements Transport {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    if (this.#pending.length > 0) this.#commit();
     await Promise.all([...this.#readers].map((reader) => reader.close()));
     await this.#store.root.close();
   }
@@ -156,16 +158,46 @@ class LogTransport implements Transport {
     if (this.#closed) throw closedTransport(this.url);
   }
 
-  async #transaction<T>(body: () => T): Promise<T> {
+  /**
+   * Runs `body` in the next write transaction, which all calls of one event turn share: one sync of the disk for all.
+   * A Fault fails its own call only, so a body checks before it writes. Not lmdb's own asynchronous transaction: that
+   * takes the lock in a thread and waits for this one, so that a trainer busy with a step would stop every producer.
+   */
+  #transaction<T>(body: () => T): Promise<T> {
     this.#assertOpen();
-    let failed: Fault | null = null;
+    return new Promise<T>((resolve, reject) => {
+      if (this.#pending.length === 0) setImmediate(() => this.#commit());
+      this.#pending.push({
+        run: () => {
+          const value = body();
+          return () => resolve(value);
+        },
+        reject,
+      });
+    });
+  }
+
+  #commit(): void {
+    const calls = this.#pending.splice(0);
+    const outcomes: (() => void)[] = [];
     try {
-      return await this.#store.root.transaction(body);
+      this.#store.root.transactionSync(() => {
+        for (const { run, reject } of calls) {
+          try {
+            outcomes.push(run());
+          } catch (error) {
+            if (!(error instanceof Fault)) throw error;
+            outcomes.push(() => reject(error));
+          }
+        }
+      });
     } catch (error) {
-      if (error instanceof Fault) throw error;
-      failed = unusable(this.#directory, await commitError(error));
+      // lmdb's errors carry LMDB's or the system's number; anything else is a defect and stays as it is.
+      const isLmdb = error instanceof Error && 'code' in error;
+      for (const { reject } of calls) reject(isLmdb ? unusable(this.#directory, error) : error);
+      return;
     }
-    throw failed;
+    for (const settle of outcomes) settle();
   }
 
   #topic(name: string, partition: number): TopicEntry {
@@ -247,10 +279,4 @@ class LogTransport implements Transport {
       states.removeSync([id, partition]);
     }
   }
-}
-
-/** lmdb rejects a failed commit with a general error that holds a promise of the cause. */
-async function commitError(error: unknown): Promise<unknown> {
-  if (!(error instanceof Error && 'commitError' in error)) return error;
-  return Promise.resolve(error.commitError).catch((cause: unknown) => cause);
 }

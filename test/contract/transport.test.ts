@@ -33,7 +33,7 @@ describe('log', () => {
 });
 
 describe('kafka', requirement('kafka'), () => {
-  const harness = new Harness(6);
+  const harness = new Harness(4);
   let broker: TestBroker | undefined;
   before(async () => {
     broker = await startBroker();

@@ -40,16 +40,18 @@ describe('the window', () => {
     assert.equal(admits(plan, floor, 2, 1), true);
   });
 
-  it('never deletes a step that a trainer has yet to consume, and never keeps more than the window beyond it', () => {
+  it('deletes below the checkpoint beyond one window, above it beyond two, and never what is yet to be consumed', () => {
     fc.assert(
-      fc.property(range, ([consumed, head, window]) => {
-        const floor = floorOf([trainer('a', consumed, 0)]);
-        const keep = keepFrom(plan, floor, head, window);
-        assert.ok(keep <= Math.min(head, consumed + 1));
-        const kept = bytesOfSteps(plan, keep, head);
-        assert.ok(kept <= window || keep === Math.min(head, consumed + 1));
+      fc.property(range, fc.nat(plan.steps), ([consumed, head, window], behind) => {
+        const checkpoint = Math.max(0, consumed + 1 - behind);
+        const keep = keepFrom(plan, floorOf([trainer('a', consumed, checkpoint)]), head, window);
+        const last = Math.min(head, consumed + 1);
+        assert.ok(keep <= last);
+        const bytesKept = (from: number) => bytesOfSteps(plan, from, head);
+        assert.ok(bytesKept(keep) <= 2 * window || keep === last, 'no more than two windows, but for what is wanted');
+        if (keep <= checkpoint) assert.ok(bytesKept(keep) <= window || keep === Math.min(checkpoint, head));
         if (keep > 0)
-          assert.ok(bytesOfSteps(plan, keep - 1, head) > window, 'deletes only as far as the window forces');
+          assert.ok(bytesKept(keep - 1) > (keep > checkpoint ? 2 * window : window), 'only as far as forced');
       }),
     );
   });

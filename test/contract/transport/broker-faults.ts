@@ -63,6 +63,7 @@ export function brokerFaults(harness: Harness, broker: () => TestBroker): void {
           restarted = broker()
             .restart()
             .catch(() => broker().restart());
+          harness.onEnd(() => restarted);
         }
         assert.equal(await writer.append(name, partition, value(partition, i)), i);
       }

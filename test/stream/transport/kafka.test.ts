@@ -12,6 +12,7 @@ import { openTransport } from '../../../stream/transport/index.ts';
 import { createClient, failureOf } from '../../../stream/transport/kafka-client.ts';
 import { compare, useNativeCrc32c } from '../../../stream/transport/kafka-crc.ts';
 import { KafkaLane } from '../../../stream/transport/kafka-lane.ts';
+import { type KafkaConnection, mendReconnect } from '../../../stream/transport/kafka-reconnect.ts';
 import { parseKafkaUrl } from '../../../stream/transport/kafka-url.ts';
 
 const require = createRequire(import.meta.url);
@@ -116,6 +117,70 @@ describe('one partition’s queue', () => {
 });
 
 const MB = 1_000_000;
+
+describe('connecting again', () => {
+  interface ConnectionClass {
+    new (options: object): KafkaConnection & { disconnect(): Promise<unknown> };
+  }
+
+  async function connectionTo(serve: (socket: net.Socket, nth: number) => void) {
+    assert.equal(mendReconnect(require), null);
+    const Connection = require('kafkajs/src/network/connection.js') as ConnectionClass;
+    let accepted = 0;
+    const server = net.createServer((socket) =>
+      serve(
+        socket.on('error', () => undefined),
+        accepted++,
+      ),
+    );
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as net.AddressInfo;
+    const silent = { debug() {}, info() {}, warn() {}, error() {}, namespace: () => silent };
+    const connection = new Connection({
+      host: '127.0.0.1',
+      port,
+      logger: silent,
+      socketFactory: ({ onConnect }: { onConnect: () => void }) => net.connect({ host: '127.0.0.1', port }, onConnect),
+      requestTimeout: 1000,
+      connectionTimeout: 1000,
+    });
+    return {
+      connection,
+      accepted: () => accepted,
+      end: async () => {
+        await connection.disconnect();
+        connection.socket?.destroy();
+        server.close();
+        await once(server, 'close');
+      },
+    };
+  }
+
+  test('keeps nothing of an answer that the lost connection cut off', async () => {
+    const cutOff = Buffer.from([0, 0, 0, 100, 1, 2]);
+    const { connection, end } = await connectionTo((socket, nth) => (nth === 0 ? socket.end(cutOff) : socket.resume()));
+    try {
+      await connection.connect();
+      await once(connection.socket as net.Socket, 'close');
+      assert.equal(connection.bytesBuffered, cutOff.length, 'kafkajs still keeps it: else the repair can go');
+      await connection.connect();
+      assert.deepEqual([connection.chunks, connection.bytesBuffered, connection.bytesNeeded], [[], 0, 4]);
+    } finally {
+      await end();
+    }
+  });
+
+  test('is one attempt for all who ask at once', async () => {
+    const { connection, accepted, end } = await connectionTo((socket) => socket.resume());
+    try {
+      await Promise.all([connection.connect(), connection.connect(), connection.connect()]);
+      assert.equal(accepted(), 1);
+    } finally {
+      await end();
+    }
+  });
+});
 
 describe('a broker out of reach', () => {
   const servers: { server: net.Server; sockets: Set<net.Socket> }[] = [];
