@@ -71,8 +71,8 @@ export async function consume(options: ConsumeOptions): Promise<ConsumeResult> {
   }
 }
 
-/** How often progress is reported and shown at most, ms. */
-const REPORT_MS = 1000;
+/** How often a step is shown and reported at most, ms. */
+const TELL_MS = 1000;
 
 class Session {
   readonly #options: ConsumeOptions;
@@ -81,7 +81,7 @@ class Session {
   readonly #recipe: Recipe;
   readonly #tally: PhaseTally;
   #checkpointStep = 0;
-  #reportedAt = 0;
+  #toldAt = 0;
   #evaluation: EvaluationResult | null = null;
 
   constructor(options: ConsumeOptions, feed: Feed, meta: RunMeta) {
@@ -111,31 +111,15 @@ class Session {
     await this.#report(trainer, state.step);
     await this.#feed.start({ meta: this.#meta, fromStep: state.step, groups: this.#recipe.groups, prefetchBytes });
 
-    let mark = performance.now();
-    await train({
-      feed: this.#feed,
-      plan,
-      recipe: this.#recipe,
-      backend,
-      model,
-      state,
-      signal,
-      onStep: async (entry) => {
-        this.#tally.add(entry, performance.now() - mark);
-        await journal.append(entry);
-        if (state.step % this.#recipe.checkpointSteps === 0) await this.#save(journal, backend, model, state);
-        await this.#tell(trainer, entry);
-        mark = performance.now();
-      },
-      onEpoch: async (epoch, resolution) => {
-        await this.#evaluate(backend, model, state, epoch, resolution);
-        await this.#save(journal, backend, model, state);
-        mark = performance.now();
-      },
-    });
-    if (signal.aborted) await this.#save(journal, backend, model, state);
+    const reporting = this.#reportRegularly(trainer, state);
+    try {
+      await this.#train(journal, backend, model, state);
+      if (signal.aborted) await this.#save(journal, backend, model, state);
+    } finally {
+      await reporting.stop();
+      await journal.close();
+    }
     await this.#report(trainer, state.step);
-    await journal.close();
     disposeState(backend, state);
     if (signal.aborted) throw interrupted(state.step, plan);
     return {
@@ -146,6 +130,32 @@ class Session {
       ...this.#tally.result(),
       evaluation: this.#evaluation,
     };
+  }
+
+  #train(journal: Journal, backend: Backend, model: Model, state: TrainState): Promise<void> {
+    // From the end of what surrounds a step to the end of the next step: its wait and its work.
+    let mark = performance.now();
+    return train({
+      feed: this.#feed,
+      plan: this.#meta.plan,
+      recipe: this.#recipe,
+      backend,
+      model,
+      state,
+      signal: this.#options.signal,
+      onStep: async (entry) => {
+        this.#tally.add(entry, performance.now() - mark);
+        await journal.append(entry);
+        if (state.step % this.#recipe.checkpointSteps === 0) await this.#save(journal, backend, model, state);
+        this.#tell(entry);
+        mark = performance.now();
+      },
+      onEpoch: async (epoch, resolution) => {
+        await this.#evaluate(backend, model, state, epoch, resolution);
+        await this.#save(journal, backend, model, state);
+        mark = performance.now();
+      },
+    });
   }
 
   /** The checkpoint to resume from, checked against this run; null for a start at step 0. */
@@ -214,15 +224,35 @@ class Session {
     this.#options.onLine(`epoch ${epoch}: val ${figures}`);
   }
 
-  async #tell(trainer: string, { step, loss, lr, waitMs }: JournalEntry): Promise<void> {
+  #tell({ step, loss, lr, waitMs }: JournalEntry): void {
     const now = performance.now();
-    if (now - this.#reportedAt < REPORT_MS) return;
-    this.#reportedAt = now;
+    if (now - this.#toldAt < TELL_MS) return;
+    this.#toldAt = now;
     const { steps } = this.#meta.plan;
     this.#options.onLine(
       `step ${step + 1}/${steps}: loss ${loss.toFixed(4)}, lr ${lr.toPrecision(3)}, waited ${waitMs} ms`,
     );
-    await this.#report(trainer, step + 1);
+  }
+
+  /** Reports beside the steps, and without delay when this trainer waits: a producer may be waiting for its report. */
+  #reportRegularly(trainer: string, state: TrainState): { stop: () => Promise<void> } {
+    let reported = state.step;
+    let at = performance.now();
+    let last = Promise.resolve();
+    const timer = setInterval(() => {
+      if (state.step === reported || (!this.#feed.waiting && performance.now() - at < TELL_MS)) return;
+      reported = state.step;
+      at = performance.now();
+      last = last.then(() => this.#report(trainer, reported));
+      // Met at `stop`; a log that is gone also ends the feed.
+      last.catch(() => {});
+    }, 20);
+    return {
+      stop: () => {
+        clearInterval(timer);
+        return last;
+      },
+    };
   }
 
   #report(trainer: string, step: number): Promise<void> {

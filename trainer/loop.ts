@@ -3,6 +3,7 @@
 import { type Feed, type FeedBatch, type Plan, placeOf, type Recipe } from '#stream';
 import type { Backend } from './backend/backend.ts';
 import type { JournalEntry } from './journal.ts';
+import { phaseShare } from './methods/progressive-resizing/progressive-resizing.ts';
 import type { Model } from './model/model.ts';
 import { learningRate } from './schedule.ts';
 import { freshMomentum, type TrainState } from './state.ts';
@@ -44,8 +45,9 @@ function oneStep(
   waitMs: number,
 ): JournalEntry {
   if (step !== state.step) throw new Error(`the feed brought step ${step}, the weights stand at ${state.step}`);
-  const { phase, epoch } = placeOf(plan, step);
-  const options = stepOptions(recipe, phase.index, rateOf(plan, recipe, step));
+  const place = placeOf(plan, step);
+  const { phase, epoch } = place;
+  const options = stepOptions(recipe, phase.index, learningRate(recipe, phase.index, phaseShare(place)));
   if (options.fixres && step === phase.firstStep) freshMomentum(backend, state);
   const { resolution } = phase;
   const { loss } = trainStep(
@@ -65,9 +67,4 @@ function oneStep(
     samples: phase.batch,
     waitMs: Math.round(waitMs * 10) / 10,
   };
-}
-
-function rateOf(plan: Plan, recipe: Recipe, step: number): number {
-  const { phase } = placeOf(plan, step);
-  return learningRate(recipe, phase.index, (step - phase.firstStep) / (phase.epochs * phase.stepsPerEpoch));
 }

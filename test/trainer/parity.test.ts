@@ -19,9 +19,13 @@ async function assertParity(backend: Backend, name: string, steps?: number): Pro
 }
 
 for (const name of ['sam-small', 'sam-small-filter3', 'resnet50'])
-  test(`${name} on tfjs-node is PyTorch's: logits, gradients, SAM, losses, weights`, requirement('parity'), async () => {
-    await assertParity(await native(), name);
-  });
+  test(
+    `${name} on tfjs-node is PyTorch's: logits, gradients, SAM, losses, weights`,
+    requirement('parity'),
+    async () => {
+      await assertParity(await native(), name);
+    },
+  );
 
 test("sam-small on wasm is PyTorch's: logits, first gradients, SAM's gradients, first loss", async () => {
   await assertParity(await loadBackend('wasm'), 'sam-small', 1);

@@ -43,7 +43,10 @@ interface RawOps {
   ): Tensor[];
 }
 
-/** The library reads its number of threads once, when it loads. */
+/**
+ * The library reads its number of threads once, from the process's environment, when it loads. So load it on the main
+ * thread: a worker's `process.env` is a copy that the library never sees.
+ */
 let loadedThreads: number | undefined;
 
 function chooseThreads(wanted: number | undefined): number {

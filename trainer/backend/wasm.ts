@@ -43,7 +43,7 @@ function dilate(tf: TensorLibrary, x: Tensor4D, stride: number): Tensor4D {
   const wide = tf.pad(x.reshape([n * h * w, 1, c]), [[0, 0], gap, [0, 0]]);
   const both = tf.pad(wide.reshape([n * h, 1, w * stride * c]), [[0, 0], gap, [0, 0]]);
   const size: [number, number, number, number] = [n, (h - 1) * stride + 1, (w - 1) * stride + 1, c];
-  return both.reshape<Tensor4D>([n, h * stride, w * stride, c]).slice([0, 0, 0, 0], size) as Tensor4D;
+  return both.reshape<Tensor4D>([n, h * stride, w * stride, c]).slice([0, 0, 0, 0], size);
 }
 
 /** Σ over all but the last axis, [c]: in two levels, which keeps float32's rounding small, by multiplication with ones. */
@@ -87,7 +87,7 @@ function portableKernels(tf: TensorLibrary): Kernels {
         if (isPointwise([size, size], geometry)) {
           const left = tf.transpose(x.reshape([-1, input]));
           const product = tf.matMul(left, dy.reshape([-1, output]));
-          return product.reshape<Tensor4D>([1, 1, input, output]) as Tensor4D;
+          return product.reshape<Tensor4D>([1, 1, input, output]);
         }
         const side: [number, number] = geometry.padding === 'same' ? [(size - 1) / 2, (size - 1) / 2] : [0, 0];
         const padded = tf.pad(x, [[0, 0], side, side, [0, 0]]);
@@ -129,9 +129,9 @@ function portableKernels(tf: TensorLibrary): Kernels {
         const [n, h, , c] = x.shape;
         const across = along(x, columns, [n * h, c]);
         const down = along(across, rows, [n, columns.rows * c]);
-        return down.reshape<Tensor4D>([n, rows.rows, columns.rows, c]) as Tensor4D;
+        return down.reshape<Tensor4D>([n, rows.rows, columns.rows, c]);
       }),
 
-    images: (bytes, shape) => tf.tensor4d(Float32Array.from(bytes), shape),
+    images: (bytes, shape) => tf.tensor4d(new Float32Array(bytes), shape),
   };
 }

@@ -34,11 +34,15 @@ test('auto is tfjs-node where it loads, else wasm with one line that says why', 
   }
 });
 
-test('tfjs-node keeps the number of threads with which it was loaded, and refuses another', requirement('tfjs-node'), async () => {
-  const backend = await native();
-  assert.equal(backend.numerics.threads, THREADS);
-  await assert.rejects(
-    loadBackend('tfjs-node', { threads: THREADS + 1 }),
-    (error) => error instanceof Fault && error.code === 'threads-fixed',
-  );
-});
+test(
+  'tfjs-node keeps the number of threads with which it was loaded, and refuses another',
+  requirement('tfjs-node'),
+  async () => {
+    const backend = await native();
+    assert.equal(backend.numerics.threads, THREADS);
+    await assert.rejects(
+      loadBackend('tfjs-node', { threads: THREADS + 1 }),
+      (error) => error instanceof Fault && error.code === 'threads-fixed',
+    );
+  },
+);

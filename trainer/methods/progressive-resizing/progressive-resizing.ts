@@ -5,7 +5,8 @@ import type { Plan, StepPlace } from '#stream';
 
 /** How far through its phase a step lies, 0 … 1: what the learning rate depends on. */
 export function phaseShare({ phase, epoch, stepInEpoch }: StepPlace): number {
-  return (epoch - phase.firstEpoch + stepInEpoch / phase.stepsPerEpoch) / phase.epochs;
+  const { firstEpoch, epochs, stepsPerEpoch } = phase;
+  return ((epoch - firstEpoch) * stepsPerEpoch + stepInEpoch) / (epochs * stepsPerEpoch);
 }
 
 export interface ResolutionSwitch {

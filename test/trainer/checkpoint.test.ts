@@ -1,0 +1,215 @@
+// Checkpoints: golden bytes (the format is final), round trips to the bit, damage, and what is kept.
+
+import assert from 'node:assert/strict';
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { decodeTensors, Fault, valuesOf as rawValuesOf } from '#shards';
+import { parseRecipe, type Recipe } from '#stream';
+import {
+  buildModel,
+  type Checkpoint,
+  disposeState,
+  downloadState,
+  type HostState,
+  latestCheckpoint,
+  type Model,
+  readCheckpoint,
+  trainStep,
+  uploadState,
+  writeCheckpoint,
+} from '#trainer';
+import { sizeOf } from '../../trainer/model/initial.ts';
+import { anyBackend } from './backends.ts';
+import { freshState, noiseBatch, smallModel, valuesOf, WITH_SAM } from './training.ts';
+
+const FILES = ['optimizer.safetensors', 'state.json', 'weights.safetensors'];
+const goldenFile = (name: string) => new URL(`../../../test/golden/checkpoint/${name}`, import.meta.url);
+const golden = (name: string) => readFile(goldenFile(name));
+
+/** Values that float32 holds exactly, other ones in every tensor. */
+function someState(model: Model, step: number): HostState {
+  let next = step;
+  const fill = (length: number) => Float32Array.from({ length }, () => ((next++ * 37) % 1009) / 64 - 8);
+  const record = (entries: readonly (readonly [string, number])[]) =>
+    Object.fromEntries(entries.map(([name, length]) => [name, fill(length)]));
+  const parameters = model.parameters.map(({ name, shape }) => [name, sizeOf(shape)] as const);
+  return {
+    step,
+    weights: record(parameters),
+    statistics: record(model.statistics.map(({ name, channels }) => [name, channels] as const)),
+    slots: record(parameters),
+  };
+}
+
+/** The golden recipe, as it was when the bytes were made: keys that recipes get later do not change it. */
+const RECIPE = JSON.parse(String(await golden('state.json'))).recipe as Recipe;
+
+function someCheckpoint(step: number, recipe = RECIPE): Checkpoint {
+  const model = buildModel(recipe.model, 2);
+  return {
+    state: someState(model, step),
+    model,
+    recipe,
+    dataset: { sha256: '01'.repeat(32), counts: { train: 12, val: 3 } },
+    planHash: 'ab'.repeat(32),
+    trainHash: 'cd'.repeat(32),
+    numerics: {
+      backend: 'tfjs-node',
+      libraryVersion: 'tfjs-node 1, TensorFlow 2',
+      threads: 2,
+      arch: 'x64',
+      isa: 'avx2',
+    },
+  };
+}
+
+async function inFolder(body: (out: string) => Promise<void>): Promise<void> {
+  const out = await mkdtemp(join(tmpdir(), 'checkpoint-test-'));
+  try {
+    await body(out);
+  } finally {
+    await rm(out, { recursive: true, force: true });
+  }
+}
+
+test('the bytes of a checkpoint are the golden ones', async () => {
+  await inFolder(async (out) => {
+    const folder = await writeCheckpoint(out, someCheckpoint(123));
+    assert.equal(folder, join(out, 'checkpoint-00000123'));
+    assert.deepEqual((await readdir(folder)).sort(), FILES);
+    for (const name of FILES) assert.ok((await readFile(join(folder, name))).equals(await golden(name)), name);
+  });
+});
+
+test('the golden checkpoint can be read', async () => {
+  const { state } = await readCheckpoint(fileURLToPath(new URL('.', goldenFile('state.json'))));
+  assert.deepEqual(state, someCheckpoint(123).state);
+});
+
+test('weights lie in PyTorch’s order, names and layouts', async () => {
+  const { tensors } = decodeTensors(await golden('weights.safetensors'));
+  const names = [...tensors.keys()];
+  assert.deepEqual(names.slice(0, 6), [
+    'conv1.weight',
+    'bn1.weight',
+    'bn1.bias',
+    'bn1.running_mean',
+    'bn1.running_var',
+    'layer1.0.conv1.weight',
+  ]);
+  assert.deepEqual(names.slice(-2), ['fc.weight', 'fc.bias']);
+  const conv = tensors.get('conv1.weight');
+  const fc = tensors.get('fc.weight');
+  assert.ok(conv && fc);
+  assert.deepEqual(
+    [conv.shape, fc.shape],
+    [
+      [1, 3, 7, 7],
+      [2, 32],
+    ],
+  );
+  const { state } = someCheckpoint(123);
+  // HWIO [row 2, column 5, blue] is OIHW [0, blue, 2, 5].
+  assert.equal(rawValuesOf(conv, 'F32')[(2 * 7 + 2) * 7 + 5], state.weights['conv1.weight']?.[(2 * 7 + 5) * 3 + 2]);
+  assert.equal(rawValuesOf(fc, 'F32')[1 * 32 + 7], state.weights['fc.weight']?.[7 * 2 + 1]);
+});
+
+test('what is written is read back to the bit, with the model it belongs to', async () => {
+  await inFolder(async (out) => {
+    const written = someCheckpoint(7, parseRecipe(RECIPE, 'the golden recipe'));
+    const read = await readCheckpoint(await writeCheckpoint(out, written));
+    const { model, ...rest } = read;
+    const { model: writtenModel, ...writtenRest } = written;
+    assert.deepEqual(rest, writtenRest);
+    assert.deepEqual(model.parameters, writtenModel.parameters);
+    assert.deepEqual(model.recipe, writtenModel.recipe);
+  });
+});
+
+test('a training resumed from a checkpoint goes on to the same bits', async () => {
+  const backend = await anyBackend();
+  const model = smallModel();
+  const steps = (state: ReturnType<typeof freshState>, from: number, to: number) => {
+    for (let step = from; step < to; step++) trainStep(backend, model, state, [noiseBatch(step)], WITH_SAM);
+  };
+  const through = freshState(backend, model);
+  steps(through, 0, 4);
+  const stopped = freshState(backend, model);
+  steps(stopped, 0, 2);
+  await inFolder(async (out) => {
+    const { numerics } = backend;
+    const state = await downloadState(stopped);
+    await writeCheckpoint(out, {
+      ...someCheckpoint(2),
+      state,
+      model,
+      recipe: { ...RECIPE, model: model.recipe },
+      numerics,
+    });
+    const folder = await latestCheckpoint(out);
+    assert.ok(folder);
+    const resumed = uploadState(backend, model, (await readCheckpoint(folder)).state);
+    assert.equal(resumed.step, 2);
+    steps(resumed, 2, 4);
+    assert.deepEqual(valuesOf(resumed.weights), valuesOf(through.weights));
+    assert.deepEqual(valuesOf(resumed.statistics), valuesOf(through.statistics));
+    assert.deepEqual(valuesOf(resumed.slots), valuesOf(through.slots));
+    disposeState(backend, resumed);
+  });
+  disposeState(backend, through);
+  disposeState(backend, stopped);
+});
+
+test('the newest two are kept; a half-written one is never taken', async () => {
+  await inFolder(async (out) => {
+    assert.equal(await latestCheckpoint(join(out, 'nowhere')), null);
+    assert.equal(await latestCheckpoint(out), null);
+    for (const step of [5, 100, 20]) await writeCheckpoint(out, someCheckpoint(step));
+    assert.deepEqual((await readdir(out)).sort(), ['checkpoint-00000020', 'checkpoint-00000100']);
+    await mkdir(join(out, 'checkpoint-00000300.tmp'));
+    assert.equal(await latestCheckpoint(out), join(out, 'checkpoint-00000100'));
+    await writeCheckpoint(out, someCheckpoint(300));
+    assert.deepEqual((await readdir(out)).sort(), ['checkpoint-00000100', 'checkpoint-00000300']);
+  });
+});
+
+test('a step that is checkpointed again replaces its folder', async () => {
+  await inFolder(async (out) => {
+    const first = someCheckpoint(9);
+    await writeCheckpoint(out, first);
+    const folder = await writeCheckpoint(out, { ...first, trainHash: 'ef'.repeat(32) });
+    assert.equal((await readCheckpoint(folder)).trainHash, 'ef'.repeat(32));
+    assert.deepEqual(await readdir(out), ['checkpoint-00000009']);
+  });
+});
+
+test('damage is named with the file: a changed byte, a missing file, a state that is no JSON, another format', async () => {
+  const damage: [code: string, file: string, harm: (path: string) => Promise<void>][] = [
+    [
+      'checkpoint-damaged',
+      'weights.safetensors',
+      async (path) => {
+        const bytes = await readFile(path);
+        bytes[bytes.length - 1] = (bytes.at(-1) as number) ^ 1;
+        await writeFile(path, bytes);
+      },
+    ],
+    ['checkpoint-damaged', 'optimizer.safetensors', (path) => appendFile(path, 'x')],
+    ['checkpoint-missing', 'optimizer.safetensors', (path) => rm(path)],
+    ['checkpoint-damaged', 'state.json', (path) => writeFile(path, '{"form')],
+    ['checkpoint-damaged', 'state.json', (path) => writeFile(path, '{"format":"medium-recipe/checkpoint@1"}')],
+    ['checkpoint-format', 'state.json', (path) => writeFile(path, '{"format":"medium-recipe/checkpoint@2"}')],
+  ];
+  for (const [code, file, harm] of damage)
+    await inFolder(async (out) => {
+      const folder = await writeCheckpoint(out, someCheckpoint(1));
+      await harm(join(folder, file));
+      await assert.rejects(
+        readCheckpoint(folder),
+        (error) => error instanceof Fault && error.code === code && error.received.includes(join(folder, file)),
+      );
+    });
+});
