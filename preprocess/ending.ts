@@ -32,7 +32,9 @@ function jpegEndsEarly(bytes: Buffer): boolean {
 function pngEndsEarly(bytes: Buffer): boolean {
   let at = 8;
   while (at + 12 <= bytes.length) {
-    if (bytes.toString('latin1', at + 4, at + 8) === 'IEND') return false;
+    const type = bytes.toString('latin1', at + 4, at + 8);
+    // What follows a chunk that is none cannot be told.
+    if (type === 'IEND' || !/^[A-Za-z]{4}$/.test(type)) return false;
     at += 12 + bytes.readUInt32BE(at);
   }
   return true;

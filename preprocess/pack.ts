@@ -10,16 +10,14 @@ import {
   MANIFEST_FILE,
   type Manifest,
   permutation,
-  type ShardEntry,
-  ShardWriter,
   SPLITS,
   type Split,
   type SplitEntry,
   sampleKey,
-  shardListing,
   syncFolder,
   writeFileDurably,
 } from '#shards';
+import { BucketWriter } from './bucket.ts';
 import { openPool, type ResizePool } from './pool.ts';
 import { type Reject, RejectLog, rejectFault } from './rejects.ts';
 import { RESIZE, type ResizeTask, type StoredImage } from './resize.ts';
@@ -184,59 +182,6 @@ function* tasksOf(
   order: Uint32Array,
 ): Generator<ResizeTask> {
   for (const at of order) yield { file: join(source, sources.paths[at] as string), split, buckets };
-}
-
-/** The shards of one split in one bucket, one after another. */
-class BucketWriter {
-  readonly bucket: Bucket;
-  readonly #dir: string;
-  readonly #split: Split;
-  readonly #shards: ShardEntry[] = [];
-  #open: ShardWriter | null = null;
-  #notEnlarged = 0;
-
-  constructor(dir: string, split: Split, bucket: Bucket) {
-    this.bucket = bucket;
-    this.#dir = dir;
-    this.#split = split;
-  }
-
-  async nextShard(): Promise<void> {
-    await this.#closeShard();
-    const { resolution } = this.bucket;
-    const name = { resolution, split: this.#split, ordinal: this.#shards.length };
-    this.#open = await ShardWriter.create(this.#dir, name);
-  }
-
-  async add(
-    info: { key: string; label: number; wnid: string; source: string; position: number },
-    { jpg, sha256, width, height, notEnlarged }: StoredImage,
-  ): Promise<void> {
-    await this.#open?.add({ ...info, jpg, sha256, width, height });
-    if (notEnlarged) this.#notEnlarged++;
-  }
-
-  /** Ends the last shard and writes the listing. */
-  async finish(): Promise<BucketEntry> {
-    await this.#closeShard();
-    const { resolution, shortSide } = this.bucket;
-    const listed = this.#shards.map((shard) => ({ ...shard, file: shard.file.slice(shard.file.indexOf('/') + 1) }));
-    const listing = shardListing(`${this.#split}-${resolution}`, listed);
-    await writeFileDurably(join(this.#dir, String(resolution), `${this.#split}.json`), listing);
-    const bytes = this.#shards.reduce((sum, shard) => sum + shard.bytes, 0);
-    return { resolution, shortSide, notEnlarged: this.#notEnlarged, bytes, shards: this.#shards };
-  }
-
-  async abort(): Promise<void> {
-    await this.#open?.abort();
-  }
-
-  async #closeShard(): Promise<void> {
-    const shard = this.#open;
-    if (!shard) return;
-    this.#shards.push(await shard.finish());
-    this.#open = null;
-  }
 }
 
 function nothingPacked(split: Split, sources: number): Fault {

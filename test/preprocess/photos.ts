@@ -2,7 +2,14 @@
 
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import type { TestContext } from 'node:test';
 import sharp, { type Sharp } from 'sharp';
+import { type PackOptions, pack } from '#preprocess';
+import { type Manifest, parseBuckets } from '#shards';
+import { temporaryFolder } from '../shards/dataset.ts';
+
+/** Contents by path. */
+export type Files = Readonly<Record<string, string | Uint8Array>>;
 
 /** An image with structure, so that its JPEG is not trivial; the same for the same arguments. */
 export function picture(width: number, height: number, shade = 0): Sharp {
@@ -17,7 +24,7 @@ export const jpeg = (width: number, height: number, shade = 0): Promise<Buffer> 
   picture(width, height, shade).jpeg({ quality: 85 }).toBuffer();
 
 /** Writes files by their path from `dir`. */
-export async function writeFiles(dir: string, files: Readonly<Record<string, string | Uint8Array>>): Promise<string> {
+export async function writeFiles(dir: string, files: Files): Promise<string> {
   for (const [path, data] of Object.entries(files)) {
     await mkdir(dirname(join(dir, path)), { recursive: true });
     await writeFile(join(dir, path), data);
@@ -31,4 +38,26 @@ export async function photos(): Promise<Record<string, Buffer>> {
   for (let i = 0; i < 10; i++) files[`train/${i % 2 ? 'cat' : 'dog'}/photo_${i}.JPEG`] = await jpeg(60 + 3 * i, 50, i);
   for (let i = 0; i < 3; i++) files[`val/${i % 2 ? 'cat' : 'dog'}/photo_${i}.JPEG`] = await jpeg(48, 60 + i, i);
   return files;
+}
+
+export interface Packed {
+  readonly out: string;
+  readonly manifest: Manifest;
+}
+
+/** Packs such a folder into two small buckets, four positions a shard. */
+export async function packed(t: TestContext, files: Files, options: Partial<PackOptions> = {}): Promise<Packed> {
+  const dir = await temporaryFolder(t);
+  const out = join(dir, 'out');
+  const manifest = await pack({
+    source: await writeFiles(join(dir, 'source'), files),
+    out,
+    buckets: parseBuckets('16:20,32:40'),
+    workers: 1,
+    onError: 'fail',
+    seed: 0,
+    shardSamples: 4,
+    ...options,
+  });
+  return { out, manifest };
 }
