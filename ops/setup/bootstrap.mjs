@@ -13,6 +13,7 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cacheRoot, withLock } from './cache.mjs';
 import { runChild } from './child.mjs';
+import { SetupFailure } from './failure.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** Inside node_modules, so that `npm ci` and a person's rm take it along. */
@@ -22,12 +23,6 @@ const BUILT = join(ROOT, 'dist', '.built');
 
 /** @param {string} line */
 const say = (line) => process.stdout.write(`bootstrap: ${line}\n`);
-
-/** @param {string} received @param {string} remedy @returns {never} */
-function fail(received, remedy) {
-  process.stderr.write(`error ${received}; ${remedy}\n`);
-  process.exit(1);
-}
 
 /** Why node_modules does not fit package-lock.json, or null. */
 function installNeeded() {
@@ -57,9 +52,10 @@ async function install() {
   const [command, ...first] = npm?.endsWith('.js') ? [process.execPath, npm] : ['npm'];
   const args = [...first, 'ci', '--ignore-scripts', '--no-audit', '--no-fund'];
   const { code } = await runChild(command ?? 'npm', args, { cwd: ROOT, stdout: 'inherit', stderr: 'inherit' });
-  if (code !== 0) fail(`npm ci ended with exit ${code}`, "see npm's message above, and run the command again");
+  if (code !== 0)
+    throw new SetupFailure('npm-ci', `it ended with exit ${code}`, "see npm's message above, and run it again");
   const still = installNeeded();
-  if (still !== null) fail(`after npm ci ${still}`, 'package-lock.json and node_modules disagree: remove node_modules');
+  if (still !== null) throw new SetupFailure('npm-ci', `afterwards ${still}`, 'remove node_modules and run it again');
 }
 
 /** @param {string} folder @returns {number} time of the newest TypeScript source below, ms */
@@ -83,7 +79,7 @@ async function build() {
   const started = new Date();
   const tsc = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
   const { code } = await runChild(process.execPath, [tsc, '-p', config], { stdout: 'inherit', stderr: 'inherit' });
-  if (code !== 0) fail(`tsc ended with exit ${code}`, 'mend what it names above');
+  if (code !== 0) throw new SetupFailure('build', `tsc ended with exit ${code}`, 'mend what it names above');
   mkdirSync(join(ROOT, 'dist'), { recursive: true });
   writeFileSync(BUILT, '');
   utimesSync(BUILT, started, started); // a source saved while tsc ran is newer
@@ -92,12 +88,13 @@ async function build() {
 /** One bootstrap at a time in a checkout: two `npm ci` at once would break each other. */
 async function prepare() {
   const name = createHash('sha256').update(ROOT).digest('hex').slice(0, 12);
-  const wait = (/** @type {string} */ pid) => say(`waiting for process ${pid}, which is preparing this checkout`);
+  const wait = (/** @type {string} */ pid) => say(`waiting for ${pid}, which is preparing this checkout`);
   await withLock(join(cacheRoot(), 'locks', `checkout-${name}`), wait, async () => {
     await install();
     const { nativeRequired, setup } = await import('./setup.mjs');
     const state = await setup();
-    if (state.backend === 'wasm' && nativeRequired()) fail(state.reason, 'CI=true requires the native backend');
+    if (state.backend === 'wasm' && nativeRequired())
+      throw new SetupFailure('native-required', 'CI=true forbids wasm', state.reason);
     await build();
   });
 }
@@ -108,22 +105,32 @@ async function node(file, args) {
   return code;
 }
 
-const [command, ...args] = process.argv.slice(2);
-const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
-if (major < 20 || (major === 20 && minor < 9)) {
-  fail(`Node ${process.versions.node} is too old`, 'install Node 20.9 or newer (nodejs.org or a version manager)');
+/** @param {string | undefined} command @param {string[]} args @returns {Promise<number>} exit code */
+async function main(command, args) {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  if (major < 20 || (major === 20 && minor < 9)) {
+    throw new SetupFailure('node-old', `this is Node ${process.versions.node}`, 'install Node 20.9 or newer');
+  }
+  if (command === 'quickstart') {
+    await prepare();
+    return node(join(ROOT, 'dist', 'ops', 'cli.js'), ['quickstart', ...args]);
+  }
+  if (command === 'test') {
+    await prepare();
+    return node(join(ROOT, 'ops', 'setup', 'run-tests.mjs'), args);
+  }
+  if (command === 'run' && args[0] !== undefined) {
+    await prepare();
+    return node(resolve(ROOT, args[0]), args.slice(1));
+  }
+  process.stderr.write('usage: bootstrap.mjs quickstart [args] | test [filters] | run FILE [args]\n');
+  return 2;
 }
 
-if (command === 'quickstart') {
-  await prepare();
-  process.exitCode = await node(join(ROOT, 'dist', 'ops', 'cli.js'), ['quickstart', ...args]);
-} else if (command === 'test') {
-  await prepare();
-  process.exitCode = await node(join(ROOT, 'ops', 'setup', 'run-tests.mjs'), args);
-} else if (command === 'run' && args[0] !== undefined) {
-  await prepare();
-  process.exitCode = await node(resolve(ROOT, args[0]), args.slice(1));
-} else {
-  process.stderr.write('usage: bootstrap.mjs quickstart [args] | test [filters] | run FILE [args]\n');
-  process.exitCode = 2;
+try {
+  process.exitCode = await main(process.argv[2], process.argv.slice(3));
+} catch (error) {
+  if (!(error instanceof SetupFailure)) throw error;
+  process.stderr.write(`error ${error.message}\n`);
+  process.exitCode = 1;
 }

@@ -10,10 +10,11 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { homedir } from 'node:os';
+import { homedir, hostname } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -49,10 +50,22 @@ export function identity(pid) {
   }
 }
 
-const self = identity(process.pid) ?? `${process.pid}-0`;
+/** Machines and containers may share a cache: a pid says nothing without its host. */
+const self = `${identity(process.pid)}@${hostname()}`;
 
-/** @param {string} owner as `identity` wrote it */
-const lives = (owner) => identity(Number(owner.split('-')[0])) === owner;
+/** After so long what another host left counts as abandoned, since we cannot ask whether its process lives; ms. */
+const ABANDONED_AFTER = 2 * 3_600_000;
+
+/**
+ * @param {string} path a lock or a temporary folder
+ * @param {string} owner `self` of the process that made it
+ */
+function abandoned(path, owner) {
+  const [name = '', host] = owner.split('@');
+  if (host === hostname()) return identity(Number(name.split('-')[0])) !== name;
+  const made = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  return Date.now() - made > ABANDONED_AFTER;
+}
 
 /** @param {string} file */
 function read(file) {
@@ -64,11 +77,11 @@ function read(file) {
 }
 
 /**
- * Runs `body` while no other process of this machine holds the lock file. A dead owner's lock is taken over.
+ * Runs `body` while no other process holds the lock file. A dead owner's lock is taken over.
  * It only saves double work: everything under it is published by rename and right without it.
  * @template T
  * @param {string} file
- * @param {(owner: string) => void} onWait told once, with the owner's pid
+ * @param {(owner: string) => void} onWait told once, with the owner's pid, start time and host
  * @param {() => Promise<T>} body
  * @returns {Promise<T>}
  */
@@ -85,9 +98,9 @@ export async function withLock(file, onWait, body) {
         if (/** @type {NodeJS.ErrnoException} */ (error).code !== 'EEXIST') throw error;
       }
       const owner = read(file);
-      if (owner !== null && !lives(owner)) takeAway(file, owner);
+      if (owner !== null && abandoned(file, owner)) takeAway(file, owner);
       else if (owner !== null) {
-        if (!told) onWait(owner.split('-')[0] ?? owner);
+        if (!told) onWait(owner);
         told = true;
         await sleep(100);
       }
@@ -127,8 +140,8 @@ export function temporary(root) {
   const tmp = join(root, 'tmp');
   mkdirSync(tmp, { recursive: true });
   for (const name of readdirSync(tmp)) {
-    const [pid, start] = name.split('-');
-    if (!lives(`${pid}-${start}`)) rmSync(join(tmp, name), { recursive: true, force: true });
+    const path = join(tmp, name);
+    if (abandoned(path, name.slice(0, name.lastIndexOf('-')))) rmSync(path, { recursive: true, force: true });
   }
   const folder = join(tmp, `${self}-${randomBytes(4).toString('hex')}`);
   mkdirSync(folder);

@@ -83,7 +83,7 @@ async function intact(dir, pin, say) {
  */
 export async function ensureLibtensorflow({ root, dir, pin, say }) {
   const lock = join(root, 'locks', `libtensorflow-${pin.sha256.slice(0, 12)}`);
-  const wait = (/** @type {string} */ pid) => say(`waiting for process ${pid}, which is preparing libtensorflow`);
+  const wait = (/** @type {string} */ pid) => say(`waiting for ${pid}, which is preparing libtensorflow`);
   return withLock(lock, wait, async () => {
     if (await intact(dir, pin, say)) return false;
     const python = await findPip();
@@ -163,10 +163,9 @@ async function download({ root, pin, python, tmp, say }) {
   );
   const name = code === 0 ? readdirSync(folder).find((file) => file.endsWith('.whl')) : undefined;
   if (name === undefined) {
-    const errors = stderr.split('\n').filter((line) => line.startsWith('ERROR'));
     throw new SetupFailure(
       'download-failed',
-      `pip could not get ${pin.wheel}==${pin.version} (${(errors.at(-1) ?? stderr.trim().split('\n').at(-1)) || `exit ${code}`})`,
+      `pip could not get ${pin.wheel}==${pin.version} (${pipError(stderr) || `exit ${code}`})`,
       "check the network and pip's index ('python3 -m pip config list') and run 'npm run setup' again",
     );
   }
@@ -182,6 +181,17 @@ async function download({ root, pin, python, tmp, say }) {
   mkdirSync(join(root, 'wheels'), { recursive: true });
   renameSync(file, kept);
   return kept;
+}
+
+/**
+ * pip ends with 'No matching distribution' even where it reached no index at all.
+ * @param {string} stderr
+ */
+function pipError(stderr) {
+  if (/ConnectionError|ConnectTimeout|SSLError|ProxyError|NameResolution/.test(stderr))
+    return 'its index cannot be reached';
+  const lines = stderr.trim().split('\n');
+  return lines.findLast((line) => line.startsWith('ERROR')) ?? lines.at(-1);
 }
 
 /**

@@ -18,7 +18,7 @@ import {
   utimes,
   writeFile,
 } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, suite, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -266,8 +266,9 @@ test('a lock is held by one at a time, in the order of asking or not, and by nob
 
 test('a lock and a temporary folder of a dead process are taken over, those of a live one are not', async () => {
   const dead = spawn(process.execPath, ['-e', '']);
-  const owner = identity(dead.pid ?? 0);
-  assert.ok(owner);
+  const name = identity(dead.pid ?? 0);
+  assert.ok(name);
+  const owner = `${name}@${hostname()}`;
   await new Promise((resolve) => dead.on('exit', resolve));
   await writeFile(join(folder, 'lock'), owner);
   await mkdir(join(folder, 'tmp', `${owner}-left`), { recursive: true });
@@ -284,6 +285,17 @@ test('a lock and a temporary folder of a dead process are taken over, those of a
   assert.notEqual(first, second);
   const names = await readdir(join(folder, 'tmp'));
   assert.deepEqual(names.map((name) => join(folder, 'tmp', name)).sort(), [first, second].sort());
+});
+
+test('what another host holds is left alone until it is hours old', async () => {
+  const foreign = join(folder, 'tmp', '1-1@another-host-abcd');
+  await mkdir(foreign, { recursive: true });
+  temporary(folder);
+  assert.ok(existsSync(foreign));
+  const hoursAgo = Date.now() / 1000 - 3 * 3600;
+  await utimes(foreign, hoursAgo, hoursAgo);
+  temporary(folder);
+  assert.equal(existsSync(foreign), false);
 });
 
 test('a signal reaches the child, and we die of it after the child', async () => {

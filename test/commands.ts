@@ -1,0 +1,56 @@
+// The project's commands as child processes of a test: run to the end, or killed on the way.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+export interface Ended {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface Command {
+  readonly child: ChildProcess;
+  readonly ended: Promise<Ended>;
+}
+
+/** Starts `NAME args`; killed with the test's process if it still runs then. */
+export function start(name: 'preprocess' | 'stream' | 'trainer' | 'ops', args: readonly string[]): Command {
+  const file = fileURLToPath(new URL(`../${name}/cli.js`, import.meta.url));
+  const child = spawn(process.execPath, [file, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const orphan = () => child.kill('SIGKILL');
+  process.once('exit', orphan);
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', (data: Buffer) => {
+    stdout += data.toString();
+  });
+  child.stderr.on('data', (data: Buffer) => {
+    stderr += data.toString();
+  });
+  const ended = new Promise<Ended>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, signal) => {
+      process.off('exit', orphan);
+      resolve({ code, signal, stdout, stderr });
+    });
+  });
+  return { child, ended };
+}
+
+export function run(name: Parameters<typeof start>[0], args: readonly string[]): Promise<Ended> {
+  return start(name, args).ended;
+}
+
+/** Resolves when `condition` does with true; rejects when the command ends first. */
+export async function until(command: Command, condition: () => Promise<boolean>): Promise<void> {
+  let ended: Ended | undefined;
+  void command.ended.then((end) => {
+    ended = end;
+  });
+  while (!(await condition())) {
+    if (ended) throw new Error(`the command ended too early: ${JSON.stringify(ended)}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
