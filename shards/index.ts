@@ -5,6 +5,7 @@ export * from './durable.ts';
 export * from './errors.ts';
 export * from './manifest.ts';
 export * from './offsets.ts';
+export * from './portable-math.ts';
 export * from './random.ts';
 export * from './reader.ts';
 export * from './resolution.ts';

@@ -15,12 +15,16 @@ export interface Command {
   readonly ended: Promise<Ended>;
 }
 
+const running = new Set<ChildProcess>();
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
+
 /** Starts `NAME args`; killed with the test's process if it still runs then. */
 export function start(name: 'preprocess' | 'stream' | 'trainer' | 'ops', args: readonly string[]): Command {
   const file = fileURLToPath(new URL(`../${name}/cli.js`, import.meta.url));
   const child = spawn(process.execPath, [file, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
-  const orphan = () => child.kill('SIGKILL');
-  process.once('exit', orphan);
+  running.add(child);
   let stdout = '';
   let stderr = '';
   child.stdout.on('data', (data: Buffer) => {
@@ -32,7 +36,7 @@ export function start(name: 'preprocess' | 'stream' | 'trainer' | 'ops', args: r
   const ended = new Promise<Ended>((resolve, reject) => {
     child.once('error', reject);
     child.once('close', (code, signal) => {
-      process.off('exit', orphan);
+      running.delete(child);
       resolve({ code, signal, stdout, stderr });
     });
   });

@@ -9,10 +9,15 @@ import { parseBuckets } from '#shards';
 
 export const PHOTOS = fileURLToPath(new URL('../../test/fixtures/photos', import.meta.url));
 
+const folders: string[] = [];
+process.on('exit', () => {
+  for (const dir of folders) rmSync(dir, { recursive: true, force: true, maxRetries: 5 });
+});
+
 /** A temporary folder that is removed when the process ends. */
 export function temporaryFolder(): string {
   const dir = mkdtempSync(join(tmpdir(), 'medium-recipe-test-'));
-  process.on('exit', () => rmSync(dir, { recursive: true, force: true, maxRetries: 5 }));
+  folders.push(dir);
   return dir;
 }
 

@@ -23,6 +23,7 @@ import { type EvaluationResult, evaluate } from './evaluate.ts';
 import { Journal, type JournalEntry } from './journal.ts';
 import { lockOut } from './lock.ts';
 import { train } from './loop.ts';
+import { type ResolutionSwitch, resolutionSwitches } from './methods/progressive-resizing/progressive-resizing.ts';
 import type { Model } from './model/model.ts';
 import { buildModel } from './model/resnet.ts';
 import { createState, disposeState, downloadState, type TrainState, uploadState } from './state.ts';
@@ -80,6 +81,7 @@ class Session {
   readonly #meta: RunMeta;
   readonly #recipe: Recipe;
   readonly #tally: PhaseTally;
+  readonly #switches: readonly ResolutionSwitch[];
   #checkpointStep = 0;
   #toldAt = 0;
   #evaluation: EvaluationResult | null = null;
@@ -89,6 +91,7 @@ class Session {
     this.#feed = feed;
     this.#meta = meta;
     this.#recipe = settingsOutsidePlan(meta, options.settings);
+    this.#switches = resolutionSwitches(meta.plan);
     this.#tally = new PhaseTally(meta.plan, (resolution) => topicsOf(options.run).train(resolution));
   }
 
@@ -225,6 +228,8 @@ class Session {
   }
 
   #tell({ step, loss, lr, waitMs }: JournalEntry): void {
+    const change = this.#switches.find((resolution) => resolution.step === step);
+    if (change) this.#options.onLine(`step ${step + 1}: from ${change.from} to ${change.to} px, the next topic`);
     const now = performance.now();
     if (now - this.#toldAt < TELL_MS) return;
     this.#toldAt = now;

@@ -58,8 +58,8 @@ export async function upKafka(options: UpOptions): Promise<Broker> {
     if (running !== null && lives(running)) {
       if (port !== undefined && port !== running.port)
         throw portTaken(port, `this broker runs on port ${running.port}`);
-      await untilItAnswers(dir, running);
-      return describe(dir, running);
+      // A broker that was just killed still is a process for a moment: then it is started like any other.
+      if (await untilItAnswers(dir, running)) return describe(dir, running);
     }
     const java = await findJava();
     const classPath = await ensureJars(say);

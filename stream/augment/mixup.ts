@@ -2,8 +2,7 @@
 //
 // λ is a multiple of 2^-14, so that the blend is exact integer arithmetic and the label's weight equals the pixels'.
 
-import type { Draws } from '#shards';
-import { pow } from './portable-math.ts';
+import { type Draws, pow } from '#shards';
 
 /** λ's denominator. */
 export const LAMBDA_ONE = 16384;

@@ -1,7 +1,6 @@
 // RandomResizedCrop (Szegedy 2015, "Going Deeper with Convolutions", §6), with torchvision's rules, from tables.
 
-import type { Draws } from '#shards';
-import { exp, ln } from './portable-math.ts';
+import { type Draws, exp, ln } from '#shards';
 
 /** A rectangle of the stored image, px. */
 export interface CropBox {

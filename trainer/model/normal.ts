@@ -1,22 +1,9 @@
 // Normal draws from integers, + − × ÷ and square root only, so that every machine and backend starts from the same bits.
 
+import { ln } from '#shards';
+
 /** Below this probability the tail's approximation takes over. */
 const TAIL = 0.02425;
-
-/** Natural logarithm of p in (0, 1]: Math.log may differ in the last bit between machines, this cannot. */
-function logarithm(p: number): number {
-  let mantissa = p;
-  let exponent = 0;
-  while (mantissa < 0.75) {
-    mantissa *= 2;
-    exponent--;
-  }
-  const s = (mantissa - 1) / (mantissa + 1);
-  const square = s * s;
-  let series = 0;
-  for (let term = 21; term >= 1; term -= 2) series = series * square + 1 / term;
-  return 2 * s * series + exponent * Math.LN2;
-}
 
 /**
  * The standard normal value whose cumulative probability is p in (0, 1). Acklam's rational approximation ("An algorithm
@@ -24,8 +11,8 @@ function logarithm(p: number): number {
  * The polynomials are written out: over arrays of coefficients a ResNet-50 took six times as long to start.
  */
 export function inverseNormal(p: number): number {
-  if (p < TAIL) return tail(Math.sqrt(-2 * logarithm(p)));
-  if (p > 1 - TAIL) return -tail(Math.sqrt(-2 * logarithm(1 - p)));
+  if (p < TAIL) return tail(Math.sqrt(-2 * ln(p)));
+  if (p > 1 - TAIL) return -tail(Math.sqrt(-2 * ln(1 - p)));
   const q = p - 0.5;
   const r = q * q;
   const numerator =

@@ -4,25 +4,9 @@ import fc from 'fast-check';
 import { Draws } from '../../../shards/random.ts';
 import { centreCrop } from '../../../stream/augment/centre-crop.ts';
 import { blend, LAMBDA_ONE, lambdaSampler, partnerShift } from '../../../stream/augment/mixup.ts';
-import { exp, ln, pow } from '../../../stream/augment/portable-math.ts';
 import { randomResizedCrop } from '../../../stream/augment/random-resized-crop.ts';
 
 const drawsOf = (index: number) => new Draws({ seed: 5, purpose: 'test', index });
-
-describe('portable exp, ln and pow', () => {
-  it('agree with the engine’s within 1e-14', () => {
-    const close = (ours: number, theirs: number) =>
-      assert.ok(Math.abs(ours - theirs) <= 1e-14 * Math.max(1, Math.abs(theirs)), `${ours} ${theirs}`);
-    for (let i = 1; i < 2000; i++) {
-      const x = i / 97;
-      close(ln(x), Math.log(x));
-      close(exp(x) / Math.exp(x), 1);
-      close(exp(-x) / Math.exp(-x), 1);
-      close(pow(x / 21, 0.2), (x / 21) ** 0.2);
-    }
-    assert.equal(pow(0, 0.3), 0);
-  });
-});
 
 describe('RandomResizedCrop', () => {
   const crop = randomResizedCrop({ scale: [0.35, 1], ratio: [0.75, 4 / 3] });
