@@ -33,10 +33,12 @@ export function cacheRoot() {
 export function identity(pid) {
   try {
     if (process.platform === 'linux') {
-      // Fields from the third on: state first, start time in ticks as 20th; the second may hold spaces and parentheses.
+      // From the third field on: state, …, threads (18th), …, start time in ticks (20th); the second may hold spaces and
+      // parentheses. While other threads still end, a dead first thread's process has its ports and files.
       const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
       const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-      return fields[0] === 'Z' || fields[0] === 'X' ? null : `${pid}-${fields[19]}`;
+      const dead = (fields[0] === 'Z' && fields[17] === '1') || fields[0] === 'X';
+      return dead ? null : `${pid}-${fields[19]}`;
     }
     const [state = 'Z', ...started] = execFileSync('ps', ['-o', 'stat=,lstart=', '-p', String(pid)], {
       encoding: 'utf8',

@@ -1,9 +1,19 @@
 import assert from 'node:assert/strict';
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { resolvePlan } from '../../stream/plan.ts';
 import { loadRecipe, parseRecipe } from '../../stream/recipe.ts';
 import { smallRecipe } from './fixtures.ts';
+
+/** Paths of all leaves, lists of phases as `phases[]`. */
+function keysOf(value: object): string[] {
+  return Object.entries(value).flatMap(([key, child]) => {
+    if (key === 'phases')
+      return (child as object[]).flatMap((phase) => keysOf(phase).map((path) => `phases[].${path}`));
+    if (typeof child !== 'object' || Array.isArray(child)) return [key];
+    return keysOf(child).map((path) => `${key}.${path}`);
+  });
+}
 
 describe('a recipe', () => {
   it('names a mistyped key and those that are allowed beside it', () => {
@@ -50,6 +60,15 @@ describe('a recipe', () => {
       assert.equal(plan.phases.length, 3);
       assert.equal(plan.phases.at(-1)?.crop, 'centre');
     }
+  });
+
+  it('has every key in the card, and the card no other', async () => {
+    const card = await readFile(new URL('../../../stream/README.md', import.meta.url), 'utf8');
+    const [, recipeCard = ''] = card.split('## Recipe');
+    const listed = [...recipeCard.matchAll(/^\| `([A-Za-z.[\]]+)` +\| /gm)].map((match) => match[1]);
+    const keys = new Set<string>();
+    for (const name of ['quickstart', 'mini']) for (const key of keysOf(await loadRecipe(name))) keys.add(key);
+    assert.deepEqual(listed.toSorted(), [...keys].sort());
   });
 
   it('survives its own JSON, as it goes through RUN.meta', async () => {
