@@ -28,10 +28,11 @@ async function withTransport<Result>(url: string, use: (transport: Transport) =>
 
 const collect = (value: string, all: string[]) => [...all, value];
 
-/** Progress at most once a second, as plain lines. */
+/** Progress at most once a second, and waits for the window once in ten, as plain lines. */
 function teller(json: boolean): (event: ProduceEvent) => void {
   let told = performance.now();
   let before = { images: 0, at: told };
+  let held = Number.NEGATIVE_INFINITY;
   let steps = 0;
   return (event) => {
     if (event.kind === 'begun') {
@@ -44,6 +45,9 @@ function teller(json: boolean): (event: ProduceEvent) => void {
           `  phase ${index}: ${epochs} epochs of ${stepsPerEpoch} steps of ${batch} at ${resolution} px, ${dropped} samples of each epoch dropped`,
         );
     } else if (event.kind === 'window') {
+      const now = performance.now();
+      if (now - held < 10_000) return;
+      held = now;
       say(
         `lane ${event.lane} waits at step ${event.step}: the window is full, for ${event.slowest ?? 'a first trainer'}`,
       );

@@ -16,6 +16,9 @@ export interface RunningCommand {
 /** How long a command may take from SIGTERM to its end, ms. */
 const GRACE_MS = 10_000;
 
+/** Two lines that TensorFlow writes whenever it is loaded, before any of its settings could silence it. */
+const GREETING = /absl::InitializeLog|oneDNN custom operations are on/;
+
 /** Starts `NAME args --json`; the lines it writes to stderr go to `onLine`. */
 export function startCommand(
   name: CommandName,
@@ -24,7 +27,9 @@ export function startCommand(
 ): RunningCommand {
   const file = fileURLToPath(new URL(`../../${name}/cli.js`, import.meta.url));
   const child = spawn(process.execPath, [file, ...args, '--json'], { stdio: ['ignore', 'pipe', 'pipe'] });
-  createInterface({ input: child.stderr }).on('line', onLine);
+  createInterface({ input: child.stderr }).on('line', (line) => {
+    if (!GREETING.test(line)) onLine(line);
+  });
   let last = '';
   createInterface({ input: child.stdout }).on('line', (line) => {
     if (line !== '') last = line;
