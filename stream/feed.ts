@@ -69,6 +69,8 @@ export class Feed {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting>();
   #id = 0;
+  /** Set once the thread is gone: nobody would answer. */
+  #ended: { readonly error: unknown } | null = null;
   #ahead: Promise<FeedBatch | null> | undefined;
   /** Milliseconds that the caller waited for batches. */
   waitMs = 0;
@@ -87,6 +89,7 @@ export class Feed {
         waiting?.reject(reply.fault ? Fault.from(reply.fault) : new Error(`in the consumer's thread: ${reply.stack}`));
     });
     const ended = (error: unknown) => {
+      this.#ended ??= { error };
       for (const { reject } of this.#waiting.values()) reject(error);
       this.#waiting.clear();
     };
@@ -133,7 +136,7 @@ export class Feed {
   }
 
   async close(): Promise<void> {
-    await this.#call('close');
+    if (!this.#ended) await this.#call('close');
     await this.#worker.terminate();
   }
 
@@ -150,6 +153,7 @@ export class Feed {
   ): ReturnType<FeedMethods[Method]> {
     const id = this.#id++;
     const reply = new Promise<unknown>((resolve, reject) => {
+      if (this.#ended) return reject(this.#ended.error);
       this.#worker.postMessage({ id, method, argument } satisfies FeedRequest);
       this.#waiting.set(id, { resolve, reject });
     });

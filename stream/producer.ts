@@ -4,7 +4,7 @@ import { Fault, type Manifest, openSplit, readManifest } from '#shards';
 import { type WindowGate, writeLane } from './lane-writer.ts';
 import { type LedgerRecord, openLedgers } from './ledger.ts';
 import { joinRun, META_FORMAT, type RunMeta } from './meta.ts';
-import { imageBytes, type Plan, planHashOf, resolutionsOf, resolvePlan, trainHashOf } from './plan.ts';
+import { type Plan, planHashOf, resolutionsOf, resolvePlan, trainHashOf } from './plan.ts';
 import { type PoolCounters, RenderPool } from './pool.ts';
 import { ProgressWatch } from './progress.ts';
 import type { Recipe } from './recipe.ts';
@@ -70,7 +70,9 @@ async function openBuckets(shards: string, manifest: Manifest, plan: Plan): Prom
 
 /** Resolves when the plan is done or the signal aborted. */
 export async function produce(options: ProduceOptions): Promise<ProduceCounters> {
-  const { transport, run, shards, recipe, signal, onEvent, windowBytes } = options;
+  const { transport, run, shards, recipe, onEvent, windowBytes } = options;
+  const failing = new AbortController();
+  const signal = AbortSignal.any([options.signal, failing.signal]);
   const manifest = await readManifest(shards);
   const { sha256, counts, classes } = manifest.dataset;
   const plan = resolvePlan(recipe, { sha256, counts });
@@ -113,11 +115,12 @@ export async function produce(options: ProduceOptions): Promise<ProduceCounters>
       counters.wait += waitedMs;
     });
     const tasks = taskSource(plan, planHash, buckets);
-    await Promise.all(
+    // The first lane that fails stops the others, so that nothing is appended while everything is being closed.
+    const ends = await Promise.allSettled(
       lanes.map((lane) => {
         const ledger = ledgers.get(lane);
         if (!ledger) throw new Error(`no ledger for lane ${lane}`);
-        return writeLane(
+        const writing = writeLane(
           {
             transport,
             topics,
@@ -141,19 +144,18 @@ export async function produce(options: ProduceOptions): Promise<ProduceCounters>
           },
           first[lane] ?? 0,
         );
+        writing.catch(() => failing.abort());
+        return writing;
       }),
     );
+    const failed = ends.find((end) => end.status === 'rejected');
+    if (failed) throw failed.reason;
     return counters;
   } finally {
     await pool.close();
     await watch.close();
     await closeLedgers();
   }
-}
-
-/** The least `memoryBytes`: one step of every lane. */
-export function leastMemoryBytes(plan: Plan): number {
-  return Math.max(...plan.phases.map(({ batch, resolution }) => batch * imageBytes(resolution)));
 }
 
 function windowGate(

@@ -7,7 +7,6 @@ import { Fault, writeFileDurably } from '#shards';
 import {
   Feed,
   firstDifference,
-  type Plan,
   planHashOf,
   type Recipe,
   type RunMeta,
@@ -63,8 +62,12 @@ export async function consume(options: ConsumeOptions): Promise<ConsumeResult> {
   const lock = await lockOut(options.out);
   const feed = new Feed(options.onLine);
   try {
-    const { transport, run, waitMs } = options;
-    const meta = await feed.join({ transport, run, waitMs });
+    const { transport, run, waitMs, signal } = options;
+    const stopped = new Promise<null>((resolve) =>
+      signal.addEventListener('abort', () => resolve(null), { once: true }),
+    );
+    const meta = await Promise.race([feed.join({ transport, run, waitMs }), stopped]);
+    if (!meta) throw interrupted('before the run was joined');
     return await new Session(options, feed, meta).run();
   } finally {
     await feed.close();
@@ -124,7 +127,7 @@ class Session {
     }
     await this.#report(trainer, state.step);
     disposeState(backend, state);
-    if (signal.aborted) throw interrupted(state.step, plan);
+    if (signal.aborted) throw interrupted(`at step ${state.step} of ${plan.steps}`);
     return {
       run,
       backend: backend.name,
@@ -291,11 +294,11 @@ async function trainerId(out: string): Promise<string> {
   return id;
 }
 
-function interrupted(step: number, plan: Plan): Fault {
+function interrupted(where: string): Fault {
   return new Fault({
     code: 'interrupted',
-    received: `a signal to stop at step ${step} of ${plan.steps}`,
+    received: `a signal to stop ${where}`,
     expected: 'the end of the plan',
-    remedy: 'start the same command with --resume: it goes on from this step',
+    remedy: 'start the same command with --resume: it goes on from there',
   });
 }

@@ -27,9 +27,10 @@ export interface Loop {
 /** Trains from `state.step` to the plan's end, or until aborted. */
 export async function train(loop: Loop): Promise<void> {
   const { feed, plan, signal, onStep, onEpoch } = loop;
+  const aborted = new Promise<null>((resolve) => signal.addEventListener('abort', () => resolve(null), { once: true }));
   let waited = feed.waitMs;
   while (!signal.aborted) {
-    const batch = await feed.next();
+    const batch = await Promise.race([feed.next(), aborted]);
     if (!batch) return;
     const waitMs = feed.waitMs - waited;
     waited = feed.waitMs;
