@@ -121,6 +121,22 @@ export function imageBytes(resolution: number): number {
   return resolution * resolution * 3;
 }
 
+/**
+ * Checks a bound in bytes on whole steps, as every lane must have room for one.
+ * Fault `bound-too-small`; `option` names the bound in it.
+ */
+export function checkStepBound(plan: Plan, bytes: number, option: string): void {
+  const largest = Math.max(...plan.phases.map(({ batch, resolution }) => batch * imageBytes(resolution)));
+  if (bytes >= largest) return;
+  throw new Fault({
+    code: 'bound-too-small',
+    received: `${option} ${bytes}`,
+    expected: `at least ${largest} bytes, one step of every lane`,
+    remedy: `raise ${option}, or lower the batch in the recipe`,
+    exit: 2,
+  });
+}
+
 /** Most pixel bytes of one record: with its header it stays below Kafka's stock limit of 1,048,588 bytes. */
 export const CHUNK_PIXEL_BYTES = 1_000_000;
 /** Bound of any record's bytes: pixels (one image at least), labels and header. */

@@ -4,7 +4,7 @@ import { Fault, type Manifest, openSplit, readManifest } from '#shards';
 import { type WindowGate, writeLane } from './lane-writer.ts';
 import { type LedgerRecord, openLedgers } from './ledger.ts';
 import { joinRun, META_FORMAT, type RunMeta } from './meta.ts';
-import { type Plan, planHashOf, resolutionsOf, resolvePlan, trainHashOf } from './plan.ts';
+import { checkStepBound, type Plan, planHashOf, resolutionsOf, resolvePlan, trainHashOf } from './plan.ts';
 import { type PoolCounters, RenderPool } from './pool.ts';
 import { ProgressWatch } from './progress.ts';
 import type { Recipe } from './recipe.ts';
@@ -23,7 +23,7 @@ export interface ProduceOptions {
   readonly workers: number;
   /** Most bytes of lead over the slowest trainer, and of records kept. */
   readonly windowBytes: number;
-  /** Most bytes of rendered records that wait for their append, all lanes; each lane always has room for one step. */
+  /** Most bytes of rendered records that wait for their append, all lanes; at least one step. */
   readonly memoryBytes: number;
   /** Makes the steps from here to each lane's highest again and compares them with the ledger. */
   readonly fromStep?: number;
@@ -76,6 +76,7 @@ export async function produce(options: ProduceOptions): Promise<ProduceCounters>
   const manifest = await readManifest(shards);
   const { sha256, counts, classes } = manifest.dataset;
   const plan = resolvePlan(recipe, { sha256, counts });
+  checkStepBound(plan, options.memoryBytes, '--memory');
   const planHash = planHashOf(plan);
   const buckets = await openBuckets(shards, manifest, plan);
   const topics = topicsOf(run);

@@ -5,6 +5,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Fault, writeFileDurably } from '#shards';
 import {
+  checkStepBound,
   Feed,
   firstDifference,
   planHashOf,
@@ -102,6 +103,7 @@ class Session {
     const { out, run, signal, onLine, prefetchBytes } = this.#options;
     const { plan } = this.#meta;
     const start = performance.now();
+    checkStepBound(plan, prefetchBytes, '--prefetch');
     const checkpoint = await this.#checkpoint();
     const backend = await loadBackend(this.#options.backend);
     if (backend.note) onLine(backend.note);

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import {
   CHUNK_PIXEL_BYTES,
+  checkStepBound,
   chunkSizes,
   firstDifference,
   imageBytes,
@@ -54,6 +55,13 @@ describe('a plan', () => {
       code: 'mixup-needs-pairs',
     });
     assert.equal(smallPlan({ lanes: 4, mixup: false, phases: [{ resolution: 16, epochs: 1, batch: 4 }] }).steps, 9);
+  });
+
+  it('refuses a bound in bytes that has no room for a step of every lane', () => {
+    const plan = smallPlan();
+    const largest = 4 * 24 * 24 * 3;
+    checkStepBound(plan, largest, '--memory');
+    assert.throws(() => checkStepBound(plan, largest - 1, '--memory'), { code: 'bound-too-small', exit: 2 });
   });
 
   it('cuts a slice into as few chunks as fit, that differ by at most one, larger first', () => {
