@@ -1,21 +1,11 @@
-// libtensorflow out of PyPI's wheel: pip download → sha256 → extract → strip → published in the cache by one rename.
+// libtensorflow out of PyPI's wheel: download (sha256) → extract → strip → published in the cache by one rename.
 
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statfsSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { sha256, temporary, withLock } from './cache.mjs';
 import { runChild, which } from './child.mjs';
+import { download, findPip } from './download.mjs';
 import { SetupFailure } from './failure.mjs';
 
 /**
@@ -86,11 +76,11 @@ export async function ensureLibtensorflow({ root, dir, pin, say }) {
   const wait = (/** @type {string} */ pid) => say(`waiting for ${pid}, which is preparing libtensorflow`);
   return withLock(lock, wait, async () => {
     if (await intact(dir, pin, say)) return false;
-    const python = await findPip();
+    const pip = await findPip();
     const tmp = temporary(root);
     try {
-      const wheel = await download({ root, pin, python, tmp, say });
-      await unpack({ wheel, pin, python: python.command, out: join(tmp, 'unpacked'), say });
+      const wheel = await download({ root, pin, pip, tmp, say });
+      await unpack({ wheel, pin, python: pip.command, out: join(tmp, 'unpacked'), say });
       // A damaged entry steps aside whole; processes that have its libraries mapped keep them.
       if (existsSync(dir)) renameSync(dir, join(tmp, 'damaged'));
       renameSync(join(tmp, 'unpacked'), dir);
@@ -100,98 +90,6 @@ export async function ensureLibtensorflow({ root, dir, pin, say }) {
     }
     return true;
   });
-}
-
-/** @typedef {{ command: string, version: number[] }} Pip a Python that has pip, and pip's version */
-
-/** @returns {Promise<Pip>} */
-async function findPip() {
-  for (const command of ['python3', 'python']) {
-    if (which(command) === null) continue;
-    const { code, stdout } = await runChild(command, ['-m', 'pip', '--version']);
-    const version = /^pip (\d+)\.(\d+)/.exec(stdout);
-    if (code === 0 && version !== null) return { command, version: version.slice(1).map(Number) };
-  }
-  throw new SetupFailure(
-    'pip-missing',
-    'no python3 with pip on PATH, and libtensorflow comes out of a wheel that pip downloads',
-    "install Python 3 with pip (Debian: python3-pip) and run 'npm run setup' again",
-  );
-}
-
-/**
- * The checked wheel. A finished download is kept until it is unpacked, so an interrupted setup does not fetch it twice;
- * pip's unfinished one lies in `tmp` and goes with it.
- * @param {{ root: string, pin: WheelPin, python: Pip, tmp: string, say: (line: string) => void }} options
- * @returns {Promise<string>} path
- */
-async function download({ root, pin, python, tmp, say }) {
-  const kept = join(root, 'wheels', `${pin.wheel}-${pin.version}-${pin.platform}.whl`);
-  if (existsSync(kept)) {
-    if ((await sha256(kept)) === pin.sha256) {
-      say('going on with the wheel that an earlier setup downloaded');
-      return kept;
-    }
-    say('an earlier download is damaged and goes');
-    rmSync(kept);
-  }
-  const { bavail, bsize } = statfsSync(tmp);
-  const needed = pin.bytes + pin.unpackedBytes;
-  if (bavail * bsize < needed) {
-    throw new SetupFailure(
-      'disk-full',
-      `${root} has ${megabytes(bavail * bsize)} free and needs ${megabytes(needed)} while unpacking`,
-      'free some space, or let MEDIUM_RECIPE_CACHE name a folder on a larger disk',
-    );
-  }
-  say(`downloading ${pin.wheel} ${pin.version} for ${pin.platform} (${megabytes(pin.bytes)}) with pip`);
-  const [major = 0, minor = 0] = python.version;
-  const folder = join(tmp, 'download');
-  const terminal = process.stdout.isTTY === true;
-  const { code, stderr } = await runChild(
-    python.command,
-    [
-      ...['-m', 'pip', 'download', '--disable-pip-version-check', '--no-deps', '--no-cache-dir', '--only-binary=:all:'],
-      ...(terminal ? [] : ['--quiet']),
-      // From 25.1 on pip asks for the missing bytes when a connection breaks.
-      ...(major > 25 || (major === 25 && minor >= 1) ? ['--resume-retries', '10'] : []),
-      ...['--implementation', 'cp', '--python-version', pin.python, '--platform', pin.platform],
-      ...['--dest', folder, `${pin.wheel}==${pin.version}`],
-    ],
-    // pip leaves its unfinished file in TMPDIR when it is killed: there it is swept.
-    { stdout: terminal ? 'inherit' : 'pipe', env: { ...process.env, TMPDIR: tmp } },
-  );
-  const name = code === 0 ? readdirSync(folder).find((file) => file.endsWith('.whl')) : undefined;
-  if (name === undefined) {
-    throw new SetupFailure(
-      'download-failed',
-      `pip could not get ${pin.wheel}==${pin.version} (${pipError(stderr) || `exit ${code}`})`,
-      "check the network and pip's index ('python3 -m pip config list') and run 'npm run setup' again",
-    );
-  }
-  const file = join(folder, name);
-  const got = await sha256(file);
-  if (got !== pin.sha256) {
-    throw new SetupFailure(
-      'wheel-mismatch',
-      `${name} has sha256 ${got}, and ops/setup/pins.json expects ${pin.sha256}`,
-      "run 'npm run setup' again; if it stays so, pip's index serves another file than PyPI",
-    );
-  }
-  mkdirSync(join(root, 'wheels'), { recursive: true });
-  renameSync(file, kept);
-  return kept;
-}
-
-/**
- * pip ends with 'No matching distribution' even where it reached no index at all.
- * @param {string} stderr
- */
-function pipError(stderr) {
-  if (/ConnectionError|ConnectTimeout|SSLError|ProxyError|NameResolution/.test(stderr))
-    return 'its index cannot be reached';
-  const lines = stderr.trim().split('\n');
-  return lines.findLast((line) => line.startsWith('ERROR')) ?? lines.at(-1);
 }
 
 /**
@@ -234,6 +132,3 @@ async function unpack({ wheel, pin, python, out, say }) {
   }
   writeFileSync(join(out, 'complete.json'), JSON.stringify(complete));
 }
-
-/** @param {number} bytes */
-const megabytes = (bytes) => `${Math.round(bytes / 1e6)} MB`;

@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync, statSync } from 'node:fs';
 import {
   appendFile,
   cp,
@@ -18,9 +18,12 @@ import {
   utimes,
   writeFile,
 } from 'node:fs/promises';
-import { hostname, tmpdir } from 'node:os';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { devNull, hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, suite, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { cacheRoot, identity, nativeState, packageRoot, sha256, temporary, withLock } from '../../ops/setup/plain.ts';
@@ -124,7 +127,7 @@ suite('a wheel', requirement('python'), () => {
       'tensorflow/include/tensorflow/c/c_api.h': '// C\n',
       'tensorflow/include/unwanted/large.h': '// not ours\n',
       'tensorflow/include/LICENSE': 'licence\n',
-      'tensorflow/python/unwanted.py': '',
+      'tensorflow/python/unwanted.bin': randomBytes(600_000), // does not compress: several chunks of 64 KiB
       'tiny_tensorflow-1.0.dist-info/METADATA': 'Metadata-Version: 2.1\nName: tiny-tensorflow\nVersion: 1.0\n',
       'tiny_tensorflow-1.0.dist-info/WHEEL': 'Wheel-Version: 1.0\n',
       'tiny_tensorflow-1.0.dist-info/RECORD': '',
@@ -232,15 +235,158 @@ suite('a wheel', requirement('python'), () => {
     assert.equal(existsSync(dir), false);
   });
 
+  /** A setup of its own process, as arguments of node. */
+  const script = (): readonly string[] => [
+    '--input-type=module',
+    '-e',
+    `const { ensureLibtensorflow } = await import(${JSON.stringify(plain('wheel.mjs'))});
+      console.log(await ensureLibtensorflow({ ...${JSON.stringify({ root, dir, pin })}, say() {} }))`,
+  ];
+
   test('is fetched once by two setups at once', async () => {
-    const url = JSON.stringify(plain('wheel.mjs'));
-    const options = JSON.stringify({ root, dir, pin });
-    const script = `const { ensureLibtensorflow } = await import(${url});
-      console.log(await ensureLibtensorflow({ ...${options}, say() {} }))`;
-    const one = () => run(process.execPath, ['--input-type=module', '-e', script]);
+    const one = () => run(process.execPath, script());
     const made = (await Promise.all([one(), one()])).map(({ stdout }) => stdout.trim());
     assert.deepEqual(made.sort(), ['false', 'true']);
     assert.equal(wheelTools.damage(dir, pin), null);
+  });
+
+  suite('on a local index', () => {
+    /** How the server answers; each test sets what it is about. */
+    let manner: { ranges: boolean; length: boolean; cut: 'never' | 'once' | 'always'; stall: boolean };
+    /** What was asked for and how many of the wheel's bytes were sent, request by request. */
+    let asked: { range: string | undefined; sent: number }[];
+    let bytes: Buffer;
+    let server: Server;
+    let partial: string;
+
+    beforeEach(async () => {
+      manner = { ranges: true, length: true, cut: 'never', stall: false };
+      asked = [];
+      const [name = ''] = await readdir(join(folder, 'index'));
+      bytes = await readFile(join(folder, 'index', name));
+      partial = join(root, 'wheels', `${pin.wheel}-${pin.version}-${pin.platform}.whl.partial`);
+      await mkdir(join(root, 'wheels'), { recursive: true });
+      server = createServer((request, response) => {
+        if (!request.url?.endsWith('.whl')) {
+          response.setHeader('content-type', 'text/html').end(`<a href="/${name}">${name}</a>`);
+          return;
+        }
+        const { range } = request.headers;
+        const start = manner.ranges ? Number(/^bytes=(\d+)-$/.exec(range ?? '')?.[1] ?? 0) : 0;
+        const rest = bytes.subarray(start);
+        if (manner.length) response.setHeader('content-length', rest.length);
+        if (manner.ranges && range !== undefined)
+          response.writeHead(206, { 'content-range': `bytes ${start}-${bytes.length - 1}/${bytes.length}` });
+        const cut = manner.cut !== 'never' || manner.stall;
+        const part = cut ? rest.subarray(0, rest.length >> 1) : rest;
+        asked.push({ range, sent: part.length });
+        if (manner.cut === 'once') manner.cut = 'never';
+        if (manner.stall) response.write(part);
+        else if (cut) response.write(part, () => response.socket?.end());
+        else {
+          response.write(part); // `end` alone would tell the length
+          response.end();
+        }
+      });
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+      for (const key of Object.keys(process.env).filter((key) => /^PIP_/.test(key))) delete process.env[key];
+      process.env['PIP_CONFIG_FILE'] = devNull; // no other index, whatever this machine's configuration
+      process.env['PIP_INDEX_URL'] = `http://127.0.0.1:${(server.address() as AddressInfo).port}/simple`;
+      process.env['NO_PROXY'] = process.env['no_proxy'] = '127.0.0.1';
+    });
+    afterEach(async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    });
+
+    const ranges = () => asked.map(({ range }) => range);
+    /** Of the right size and unpacked from the right bytes: the sha256 was checked before. */
+    const complete = async () => {
+      assert.equal(wheelTools.damage(dir, pin), null);
+      assert.deepEqual(await wheels(), []);
+    };
+
+    test('goes on where a killed setup stood', async () => {
+      manner.stall = true;
+      const killed = spawn(process.execPath, script(), { stdio: 'ignore' });
+      const gone = new Promise((resolve) => killed.on('exit', resolve));
+      try {
+        while (killed.exitCode === null && !statSync(partial, { throwIfNoEntry: false })?.size) await sleep(5);
+      } finally {
+        killed.kill('SIGKILL'); // its child learns of it with its next chunk
+      }
+      await gone;
+      manner.stall = false;
+      server.closeAllConnections();
+      assert.equal(await ensure(), true);
+      await complete();
+      const [first, ...others] = asked;
+      const last = others.at(-1);
+      assert.equal(first?.range, 'bytes=0-');
+      const start = Number(last?.range?.match(/^bytes=(\d+)-$/)?.[1]);
+      assert.ok(start > 0, `the last request was ${last?.range}`);
+      assert.equal(last?.sent, bytes.length - start);
+    });
+
+    test('goes on within one setup when the connection breaks', async () => {
+      manner.cut = 'once';
+      assert.equal(await ensure(), true);
+      await complete();
+      assert.equal(asked.length, 2);
+      assert.match(ranges()[1] ?? '', /^bytes=[1-9]\d*-$/);
+      assert.ok(lines.some((line) => /^the connection broke at byte [1-9]\d* /.test(line)));
+    });
+
+    test('starts again, and says so, on a server without byte ranges', async () => {
+      await writeFile(partial, bytes.subarray(0, 100_000));
+      manner.ranges = false;
+      assert.equal(await ensure(), true);
+      await complete();
+      assert.deepEqual(asked, [{ range: 'bytes=100000-', sent: bytes.length }]);
+      assert.ok(lines.includes('the server sends no byte ranges: starting again from zero'));
+    });
+
+    test('is not asked for again and again where every connection breaks and nothing can be resumed', async () => {
+      manner = { ...manner, ranges: false, cut: 'always' };
+      await assert.rejects(ensure(), {
+        code: 'download-failed',
+        message: /broke at byte \d+, and the server sends no/,
+      });
+      assert.equal(asked.length, 2);
+      assert.ok(statSync(partial).size > 0);
+    });
+
+    test('is fetched whole once when the earlier part turns out wrong', async () => {
+      await writeFile(partial, Buffer.alloc(100_000, 'x'));
+      assert.equal(await ensure(), true);
+      await complete();
+      assert.deepEqual(ranges(), ['bytes=100000-', 'bytes=0-']);
+      assert.ok(lines.includes('with the earlier part the sha256 is wrong: fetching the wheel whole'));
+    });
+
+    test('is refused after the second fetch when the index has other bytes', async () => {
+      await writeFile(partial, bytes.subarray(0, 100_000));
+      pin = { ...pin, sha256: '0'.repeat(64) };
+      await assert.rejects(ensure(), { code: 'wheel-mismatch' });
+      assert.deepEqual(ranges(), ['bytes=100000-', 'bytes=0-']);
+      assert.deepEqual([existsSync(dir), await wheels()], [false, []]);
+    });
+
+    test('is left to pip, which is said, where the server does not tell its length', async () => {
+      await writeFile(partial, bytes.subarray(0, 100_000));
+      manner = { ...manner, ranges: false, length: false };
+      assert.equal(await ensure(), true);
+      await complete();
+      assert.deepEqual(ranges(), ['bytes=100000-', undefined]);
+      assert.ok(lines.some((line) => /^leaving the download to pip, .*status 200, -1 bytes/.test(line)));
+    });
+
+    test('that lies complete from an interrupted setup is not asked for', async () => {
+      await writeFile(partial, bytes);
+      assert.equal(await ensure(), true);
+      await complete();
+      assert.deepEqual(asked, []);
+    });
   });
 });
 
