@@ -29,7 +29,7 @@ async function withTransport<Result>(url: string, use: (transport: Transport) =>
 const collect = (value: string, all: string[]) => [...all, value];
 
 /** Progress at most once a second, and waits for the window once in ten, as plain lines. */
-function teller(json: boolean): (event: ProduceEvent) => void {
+function teller(): (event: ProduceEvent) => void {
   let told = performance.now();
   let before = { images: 0, at: told };
   let held = Number.NEGATIVE_INFINITY;
@@ -53,7 +53,7 @@ function teller(json: boolean): (event: ProduceEvent) => void {
       );
     } else {
       const now = performance.now();
-      if (json || now - told < 1000) return;
+      if (now - told < 1000) return;
       const { counters, record } = event;
       const rate = ((counters.images - before.images) * 1000) / (now - before.at);
       const stages = (['read', 'decode', 'kernel', 'append', 'wait'] as const)
@@ -107,7 +107,7 @@ program
         ...(options.fromStep === undefined ? {} : { fromStep: options.fromStep }),
         forget: options.forget,
         signal: stop.signal,
-        onEvent: teller(Boolean(options.json)),
+        onEvent: teller(),
       }),
     );
     if (stop.signal.aborted)
