@@ -1,4 +1,5 @@
 // The door of the room: what the other rooms may use.
+export { untilAborted } from './abort.ts';
 export { evaluationSamples } from './evaluation.ts';
 export { Feed, type FeedBatch, type GroupSamples } from './feed.ts';
 export type { RunMeta } from './meta.ts';

@@ -15,6 +15,7 @@ import {
   topicsOf,
   trainHashOf,
   trainPartOf,
+  untilAborted,
   withSettings,
 } from '#stream';
 import { type Backend, loadBackend } from './backend/backend.ts';
@@ -64,10 +65,7 @@ export async function consume(options: ConsumeOptions): Promise<ConsumeResult> {
   const feed = new Feed(options.onLine);
   try {
     const { transport, run, waitMs, signal } = options;
-    const stopped = new Promise<null>((resolve) =>
-      signal.addEventListener('abort', () => resolve(null), { once: true }),
-    );
-    const meta = await Promise.race([feed.join({ transport, run, waitMs }), stopped]);
+    const meta = await untilAborted(feed.join({ transport, run, waitMs }), signal);
     if (!meta) throw interrupted('before the run was joined');
     return await new Session(options, feed, meta).run();
   } finally {

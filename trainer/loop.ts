@@ -1,6 +1,6 @@
 // The training loop: batch after batch in the plan's order; what surrounds a step (journal, evaluation, checkpoints) hooks in.
 
-import { type Feed, type FeedBatch, type Plan, placeOf, type Recipe } from '#stream';
+import { type Feed, type FeedBatch, type Plan, placeOf, type Recipe, untilAborted } from '#stream';
 import type { Backend } from './backend/backend.ts';
 import type { JournalEntry } from './journal.ts';
 import { phaseShare } from './methods/progressive-resizing/progressive-resizing.ts';
@@ -27,10 +27,9 @@ export interface Loop {
 /** Trains from `state.step` to the plan's end, or until aborted. */
 export async function train(loop: Loop): Promise<void> {
   const { feed, plan, signal, onStep, onEpoch } = loop;
-  const aborted = new Promise<null>((resolve) => signal.addEventListener('abort', () => resolve(null), { once: true }));
   let waited = feed.waitMs;
   while (!signal.aborted) {
-    const batch = await Promise.race([feed.next(), aborted]);
+    const batch = await untilAborted(feed.next(), signal);
     if (!batch) return;
     const waitMs = feed.waitMs - waited;
     waited = feed.waitMs;
