@@ -59,7 +59,7 @@ export function encodeTensors(tensors: readonly RawTensor[], metadata: Readonly<
   return file;
 }
 
-function damaged(received: string): Fault {
+function damagedFile(received: string): Fault {
   return new Fault({
     code: 'safetensors-damaged',
     received,
@@ -68,8 +68,9 @@ function damaged(received: string): Fault {
   });
 }
 
-/** Reads a file without copying: the tensors' data are views of `file`. */
-export function decodeTensors(file: Uint8Array): TensorFile {
+/** Reads a file without copying: the tensors' data are views of `file`. `where` names it in the Fault. */
+export function decodeTensors(file: Uint8Array, where = 'a file'): TensorFile {
+  const damaged = (received: string) => damagedFile(`${where}: ${received}`);
   const buffer = Buffer.from(file.buffer, file.byteOffset, file.byteLength);
   if (buffer.length < 8) throw damaged(`${buffer.length} bytes`);
   const headerLength = buffer.readBigUInt64LE(0);
@@ -110,7 +111,7 @@ export function decodeTensors(file: Uint8Array): TensorFile {
 export function valuesOf(tensor: RawTensor, dtype: 'F32'): Float32Array;
 export function valuesOf(tensor: RawTensor, dtype: 'I32'): Int32Array;
 export function valuesOf(tensor: RawTensor, dtype: 'F32' | 'I32'): Float32Array | Int32Array {
-  if (tensor.dtype !== dtype) throw damaged(`tensor '${tensor.name}' of dtype ${tensor.dtype}, not ${dtype}`);
+  if (tensor.dtype !== dtype) throw damagedFile(`tensor '${tensor.name}' of dtype ${tensor.dtype}, not ${dtype}`);
   const { data } = tensor;
   const { buffer, byteOffset, byteLength } = data.byteOffset % 4 === 0 ? data : Uint8Array.from(data);
   return dtype === 'F32'

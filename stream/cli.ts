@@ -7,18 +7,24 @@ import { Fault, runProgram, wholeNumber } from '#shards';
 import { inspectStep } from './inspect.ts';
 import { awaitRun } from './meta.ts';
 import { type ProduceEvent, produce } from './producer.ts';
-import { loadRecipe, withSettings } from './recipe.ts';
+import { loadRecipe, type Recipe, withSettings } from './recipe.ts';
 import { statusOf } from './status.ts';
 import { openTransport } from './transport/index.ts';
 import type { Transport } from './transport/transport.ts';
+import { unretainedPhase } from './window.ts';
 
 const GIB = 1024 ** 3;
 const say = (line: string) => process.stderr.write(`${line}\n`);
 const finish = (result: object, json: boolean, lines: readonly string[]) =>
   process.stdout.write(`${json ? JSON.stringify(result) : lines.join('\n')}\n`);
 
-async function withTransport<Result>(url: string, use: (transport: Transport) => Promise<Result>): Promise<Result> {
-  const transport = await openTransport(url, { onEvent: say });
+/** `create`: whether a log that is not there is made, as only a producer should. */
+async function withTransport<Result>(
+  url: string,
+  create: boolean,
+  use: (transport: Transport) => Promise<Result>,
+): Promise<Result> {
+  const transport = await openTransport(url, { onEvent: say, create });
   try {
     return await use(transport);
   } finally {
@@ -29,7 +35,7 @@ async function withTransport<Result>(url: string, use: (transport: Transport) =>
 const collect = (value: string, all: string[]) => [...all, value];
 
 /** Progress at most once a second, and waits for the window once in ten, as plain lines. */
-function teller(): (event: ProduceEvent) => void {
+function teller(recipe: Recipe, windowBytes: number): (event: ProduceEvent) => void {
   let told = performance.now();
   let before = { images: 0, at: told };
   let held = Number.NEGATIVE_INFINITY;
@@ -44,12 +50,17 @@ function teller(): (event: ProduceEvent) => void {
         say(
           `  phase ${index}: ${epochs} epochs of ${stepsPerEpoch} steps of ${batch} at ${resolution} px, ${dropped} samples of each epoch dropped`,
         );
+      const atRisk = unretainedPhase(event.plan, recipe.checkpointSteps, windowBytes);
+      if (atRisk)
+        say(
+          `note: phase ${atRisk.index} consumes more than the window between two checkpoints, so a trainer that is killed may need --from-step; raise --window or lower checkpointSteps`,
+        );
     } else if (event.kind === 'window') {
       const now = performance.now();
       if (now - held < 10_000) return;
       held = now;
       say(
-        `lane ${event.lane} waits at step ${event.step}: the window is full, for ${event.slowest ?? 'a first trainer'}`,
+        `lane ${event.lane} waits at step ${event.step}: the window is full, for ${event.slowest ?? 'a first trainer'} (--forget lets go of one that is gone)`,
       );
     } else {
       const now = performance.now();
@@ -95,8 +106,8 @@ program
     const stop = new AbortController();
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
     const start = performance.now();
-    const counters = await withTransport(options.transport, (opened) =>
-      produce({
+    const counters = await withTransport(options.transport, true, async (opened) => ({
+      ...(await produce({
         transport: opened,
         run: options.run,
         shards: options.shards,
@@ -107,9 +118,10 @@ program
         ...(options.fromStep === undefined ? {} : { fromStep: options.fromStep }),
         forget: options.forget,
         signal: stop.signal,
-        onEvent: teller(),
-      }),
-    );
+        onEvent: teller(recipe, options.window),
+      })),
+      transport: opened.counters,
+    }));
     if (stop.signal.aborted)
       throw new Fault({
         code: 'interrupted',
@@ -130,7 +142,7 @@ program
   .requiredOption(...transport)
   .option(...json)
   .action((options) =>
-    withTransport(options.transport, async (opened) => {
+    withTransport(options.transport, false, async (opened) => {
       const status = await statusOf(opened, options.run, await awaitRun(opened, options.run, 0, say));
       finish(status, options.json, [
         `run ${status.run}, plan ${status.planHash.slice(0, 12)}: ${status.complete} of ${status.steps} steps in every lane`,
@@ -153,7 +165,7 @@ program
   .requiredOption('--image <file>', 'the PNG to write')
   .option(...json)
   .action((options) =>
-    withTransport(options.transport, async (opened) => {
+    withTransport(options.transport, false, async (opened) => {
       const meta = await awaitRun(opened, options.run, 0, say);
       if (options.step >= meta.plan.steps)
         throw new Fault({

@@ -1,7 +1,7 @@
 // The reading end: for each step the records that the ledger names, checked, in lane order, whatever else the log holds.
 
 import { Fault } from '#shards';
-import { digestOf, type LaneLedger, type LedgerRecord, openLedgers, VAL_STEP } from './ledger.ts';
+import { type LaneLedger, type LedgerRecord, openLedgers, StepDigest, VAL_STEP } from './ledger.ts';
 import type { RunMeta } from './meta.ts';
 import { imageBytes, type Plan, placeOf, resolutionsOf } from './plan.ts';
 import { type RecordTensors, readRecord } from './record.ts';
@@ -132,11 +132,18 @@ export class Consumer {
   readonly #closeLedgers: () => Promise<void>;
   readonly #readers: TopicReaders;
   readonly #queues: Map<number, ByteQueue<LaneStep>>;
+  /** Of `evaluation`, of which one runs at a time. */
+  readonly #evaluating: StepDigest;
   readonly #lanes: Promise<void>[];
   #next: number;
   #closed = false;
 
-  private constructor(options: ConsumeOptions, opened: Awaited<ReturnType<typeof openLedgers>>) {
+  private constructor(
+    options: ConsumeOptions,
+    opened: Awaited<ReturnType<typeof openLedgers>>,
+    evaluating: StepDigest,
+  ) {
+    this.#evaluating = evaluating;
     this.#options = options;
     this.#plan = options.meta.plan;
     this.#ledgers = opened.ledgers;
@@ -150,7 +157,8 @@ export class Consumer {
   }
 
   static async open(options: ConsumeOptions): Promise<Consumer> {
-    return new Consumer(options, await openLedgers(options.transport, options.run, options.lanes));
+    const { transport, run, lanes, fromStep } = options;
+    return new Consumer(options, await openLedgers(transport, run, lanes, fromStep), await StepDigest.create());
   }
 
   /** The next step, all lanes in order; null at the plan's end. */
@@ -167,15 +175,19 @@ export class Consumer {
     return steps;
   }
 
-  /** The val split at a resolution, chunk by chunk in order, read anew at each call. */
+  /**
+   * The val split at a resolution, chunk by chunk in order, read anew at each call. A lane's digest is checked after its
+   * last chunk, so scores count only when the generator has ended.
+   */
   async *evaluation(resolution: number): AsyncGenerator<RecordTensors> {
     const topics = topicsOf(this.#options.run);
     for (const other of resolutionsOf(this.#plan))
       if (other !== resolution) await this.#readers.close(topics.val(other));
     for (let lane = 0; lane < this.#plan.lanes; lane++) {
+      // A lane's val record precedes its train records of the phase, so this never takes a record that the lane awaits.
       const entry = await this.#ledger(lane).wait(topics.val(resolution), VAL_STEP);
       if (!entry) return;
-      yield* await this.#readStep(entry);
+      yield* this.#readStep(entry, this.#evaluating);
     }
   }
 
@@ -201,22 +213,25 @@ export class Consumer {
   async #readLane(lane: number): Promise<void> {
     const { fromStep, run } = this.#options;
     const queue = this.#queues.get(lane) as ByteQueue<LaneStep>;
+    const ledger = this.#ledger(lane);
     const topics = topicsOf(run);
     try {
+      const digest = await StepDigest.create();
       for (let step = fromStep; step < this.#plan.steps; step++) {
         const { phase } = placeOf(this.#plan, step);
-        const topic = topics.train(phase.resolution);
         if (!(await queue.room(this.#laneBytes(step)))) return;
-        const entry = await this.#ledger(lane).wait(topic, step);
+        const entry = await ledger.wait(topics.train(phase.resolution), step);
         if (!entry) return;
         this.#openAhead(step);
-        const chunks = await this.#readStep(entry);
-        this.#ledger(lane).forget(topic, step);
+        const chunks: RecordTensors[] = [];
+        for await (const chunk of this.#readStep(entry, digest)) chunks.push(chunk);
+        ledger.forgetBelow(step + 1);
         queue.push({ lane, step, chunks, samples: entry.samples });
       }
       queue.end();
     } catch (error) {
-      queue.end(this.#closed ? null : error);
+      // One lane's failure is the stream's: the others may wait for a step that never comes.
+      for (const each of this.#queues.values()) each.end(this.#closed ? null : error);
     }
   }
 
@@ -238,41 +253,46 @@ export class Consumer {
       void this.#readers.open(topicsOf(this.#options.run).train(next.resolution));
   }
 
-  /** First occurrences of the step's chunks in [offset, end), checked against the plan and the ledger's digest. */
-  async #readStep(entry: LedgerRecord): Promise<RecordTensors[]> {
+  /**
+   * First occurrences of the step's chunks in [offset, end), in order. A producer appends them in order, so what stands
+   * between them is skipped: a paused owner's records, or half a step's.
+   */
+  async *#readStep(entry: LedgerRecord, digest: StepDigest): AsyncGenerator<RecordTensors> {
     const { topic, lane, step } = entry;
-    if (entry.chunks === 0) return [];
-    const { reader, positions } = await this.#readers.open(topic);
-    let position = positions.get(lane) ?? 0;
-    if (position !== entry.offset) {
-      await this.#checkRetained(entry);
-      reader.seek(lane, entry.offset);
-      this.counters.seeks++;
-      position = entry.offset;
-    }
-    const bytes: (Buffer | undefined)[] = Array.from({ length: entry.chunks });
-    const tensors: RecordTensors[] = [];
-    while (position < entry.end) {
-      const record = await reader.next(lane);
-      if (!record) throw new Error(`the reader of ${topic} was closed`);
-      if (record.offset > position) await this.#checkRetained(entry);
-      position = record.offset + 1;
-      const { id, tensors: found } = readRecord(record.value);
-      if (id.plan !== this.#options.meta.planHash) throw foreignPlan(entry, id.plan, this.#options.meta.planHash);
-      if (id.step !== step || id.lane !== lane || bytes[id.chunk]) {
-        this.counters.skipped++;
-        continue;
+    digest.begin();
+    let found = 0;
+    if (entry.chunks > 0) {
+      const { reader, positions } = await this.#readers.open(topic);
+      let position = positions.get(lane) ?? 0;
+      if (position !== entry.offset) {
+        await this.#checkRetained(entry);
+        reader.seek(lane, entry.offset);
+        this.counters.seeks++;
+        this.counters.skipped += Math.max(0, entry.offset - position);
+        position = entry.offset;
+        positions.set(lane, position);
       }
-      bytes[id.chunk] = record.value;
-      tensors[id.chunk] = found;
+      while (position < entry.end) {
+        const record = await reader.next(lane);
+        if (!record) throw new Error(`the reader of ${topic} was closed`);
+        if (record.offset > position) await this.#checkRetained(entry);
+        position = record.offset + 1;
+        positions.set(lane, position);
+        const { id, tensors } = readRecord(record.value, `${where(entry)} at offset ${record.offset}`);
+        if (id.plan !== this.#options.meta.planHash) throw foreignPlan(entry, id.plan, this.#options.meta.planHash);
+        if (id.step !== step || id.lane !== lane || id.chunk !== found) {
+          this.counters.skipped++;
+          continue;
+        }
+        digest.add(record.value);
+        found++;
+        yield tensors;
+      }
     }
-    positions.set(lane, position);
-    const whole = bytes.filter((chunk) => chunk !== undefined);
-    if (whole.length !== entry.chunks) throw chunkMissing(entry, bytes.indexOf(undefined));
-    const digest = digestOf(whole);
-    if (digest !== entry.digest) throw digestDiffers(entry, digest);
+    if (found !== entry.chunks) throw chunkMissing(entry, found);
+    const bytes = digest.end();
+    if (bytes !== entry.digest) throw digestDiffers(entry, bytes);
     this.counters.bytes += entry.bytes;
-    return tensors;
   }
 
   async #checkRetained(entry: LedgerRecord): Promise<void> {

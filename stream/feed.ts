@@ -136,8 +136,11 @@ export class Feed {
   }
 
   async close(): Promise<void> {
-    if (!this.#ended) await this.#call('close');
-    await this.#worker.terminate();
+    try {
+      if (!this.#ended) await this.#call('close');
+    } finally {
+      await this.#worker.terminate();
+    }
   }
 
   #askAhead(): Promise<FeedBatch | null> {

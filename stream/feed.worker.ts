@@ -92,8 +92,9 @@ const methods: FeedMethods = {
     return { ...opened().counters, ...transport?.counters };
   },
   async close() {
-    await consumer?.close();
-    await transport?.close();
+    // Both at once: a lane may be asking a log that is gone, for as long as its patience, until the log is closed.
+    const ends = await Promise.allSettled([consumer?.close(), transport?.close()]);
+    for (const end of ends) if (end.status === 'rejected') throw end.reason;
   },
 };
 

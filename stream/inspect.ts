@@ -1,7 +1,9 @@
 // An augmented batch as a picture: what the trainer sees, tile by tile, lane after lane.
 
 import { writeFile } from 'node:fs/promises';
+import { Fault } from '#shards';
 import { Consumer, type LaneStep } from './consumer.ts';
+import { openLedgers } from './ledger.ts';
 import type { RunMeta } from './meta.ts';
 import { imageBytes, placeOf } from './plan.ts';
 import type { Transport } from './transport/transport.ts';
@@ -24,6 +26,7 @@ export async function inspectStep(
 ): Promise<TileLabel[]> {
   const { plan, dataset } = meta;
   const lanes = Array.from({ length: plan.lanes }, (_, lane) => lane);
+  await checkProduced(transport, run, lanes, step);
   const consumer = await Consumer.open({ transport, run, meta, lanes, fromStep: step, prefetchBytes: 0 });
   let steps: LaneStep[] | null;
   try {
@@ -40,8 +43,33 @@ export async function inspectStep(
       const name = (label: number) => dataset.classes[label]?.name ?? dataset.classes[label]?.wnid ?? String(label);
       labels.push({ labelA: name(labelA[i] ?? -1), labelB: name(labelB[i] ?? -1), lam: lam[i] ?? 1 });
     }
-  await writeFile(file, await contactSheet(tiles, side));
+  const picture = await contactSheet(tiles, side);
+  try {
+    await writeFile(file, picture);
+  } catch (cause) {
+    throw new Fault({
+      code: 'image-not-written',
+      received: `--image ${file} (${(cause as NodeJS.ErrnoException).code})`,
+      expected: 'a file in a folder that exists and may be written to',
+      remedy: 'correct --image',
+      cause,
+    });
+  }
   return labels;
+}
+
+/** A reader would wait for a step that nobody has produced; a person who asks for a picture should not. */
+async function checkProduced(transport: Transport, run: string, lanes: readonly number[], step: number): Promise<void> {
+  const { ledgers, close } = await openLedgers(transport, run, lanes);
+  await close();
+  const complete = Math.min(...[...ledgers.values()].map(({ highestStep }) => highestStep)) + 1;
+  if (step >= complete)
+    throw new Fault({
+      code: 'step-not-produced',
+      received: `step ${step}`,
+      expected: `one of the ${complete} steps that every lane has so far`,
+      remedy: 'wait for the producer, or ask for an earlier step',
+    });
 }
 
 /** Square U8 RGB tiles of one size on a white sheet, as PNG. */

@@ -2,8 +2,8 @@
 // each step in the ledger. Killed anywhere, a new writer redoes the unfinished step; readers skip what it left behind.
 
 import { Fault } from '#shards';
-import { digestOf, encodeLedger, type LaneLedger, type LedgerRecord, VAL_STEP } from './ledger.ts';
-import { imageBytes, type Plan, placeOf } from './plan.ts';
+import { encodeLedger, type LaneLedger, type LedgerRecord, type StepDigest, VAL_STEP } from './ledger.ts';
+import { imageBytes, maxRecordBytes, type Plan, placeOf } from './plan.ts';
 import { type ChunkTask, FINGERPRINT } from './render.ts';
 import type { TaskSource } from './tasks.ts';
 import type { RunTopics } from './topics.ts';
@@ -25,10 +25,12 @@ export interface LaneWriterOptions {
   readonly plan: Plan;
   readonly lane: number;
   readonly ledger: LaneLedger;
+  /** This lane's own. */
+  readonly digest: StepDigest;
   readonly tasks: TaskSource;
   readonly render: (task: ChunkTask) => Promise<Uint8Array>;
   readonly gate: WindowGate;
-  /** Bounds of what is rendered ahead of its append, in bytes and in steps; one step always fits. */
+  /** Bounds of what is rendered ahead of its append, in bytes and in steps (val: records); one always fits. */
   readonly aheadBytes: number;
   readonly aheadSteps: number;
   readonly signal: AbortSignal;
@@ -36,31 +38,53 @@ export interface LaneWriterOptions {
   readonly onAppend: (ms: number) => void;
 }
 
-/** Appends a step's chunks and its ledger record. `known`: what the ledger already says, when a step is made again. */
+/** Chunks in order; undefined after the last. */
+type NextChunk = () => Promise<Uint8Array> | undefined;
+
+/** Renders tasks in order, at most `ahead` of them before they are asked for, the first of these now. */
+function rendering(tasks: readonly ChunkTask[], render: LaneWriterOptions['render'], ahead: number): NextChunk {
+  const started: Promise<Uint8Array>[] = [];
+  let next = 0;
+  const fill = () => {
+    for (let task = tasks[next]; task && started.length < ahead; task = tasks[++next]) {
+      const chunk = render(task);
+      // A failure is met where the chunk is asked for; until then it must not count as unhandled.
+      chunk.catch(() => {});
+      started.push(chunk);
+    }
+  };
+  fill();
+  return () => {
+    const chunk = started.shift();
+    fill();
+    return chunk;
+  };
+}
+
+/** Appends a step's chunks and its ledger record; null when aborted before that. */
 async function appendStep(
-  { transport, topics, lane, ledger, onAppend }: LaneWriterOptions,
-  { topic, step, epoch }: { topic: string; step: number; epoch: number },
+  { transport, topics, lane, ledger, digest, signal, onAppend }: LaneWriterOptions,
+  { topic, step, epoch }: Pick<LedgerRecord, 'topic' | 'step' | 'epoch'>,
   tasks: readonly ChunkTask[],
-  chunks: readonly Uint8Array[],
-): Promise<LedgerRecord> {
-  const digest = digestOf(chunks);
-  const known = ledger.get(topic, step);
-  if (known && known.digest !== digest)
-    throw new Fault({
-      code: 'regenerated-differs',
-      received: `${topic}, lane ${lane}, step ${step}: digest ${digest} (fingerprint ${FINGERPRINT})`,
-      expected: `${known.digest} (fingerprint ${known.fingerprint}), as the ledger says`,
-      remedy: 'regenerate with the shards and the version that made the run',
-    });
-  const start = performance.now();
-  const end0 = chunks.length > 0 ? 0 : ((await transport.ends(topic))[lane]?.end ?? 0);
-  let offset = end0;
-  let end = end0;
-  for (const [i, chunk] of chunks.entries()) {
+  nextChunk: NextChunk,
+): Promise<LedgerRecord | null> {
+  digest.begin();
+  let offset = -1;
+  let end = -1;
+  let bytes = 0;
+  let appendMs = 0;
+  for (let chunk = await nextChunk(); chunk; chunk = await nextChunk()) {
+    if (signal.aborted) return null;
+    const start = performance.now();
     const at = await transport.append(topic, lane, chunk);
-    if (i === 0) offset = at;
+    appendMs += performance.now() - start;
+    if (offset < 0) offset = at;
     end = at + 1;
+    bytes += chunk.length;
+    digest.add(chunk);
   }
+  // A lane without samples of its own: an empty range.
+  if (offset < 0) offset = end = (await transport.ends(topic))[lane]?.end ?? 0;
   const record: LedgerRecord = {
     topic,
     lane,
@@ -68,84 +92,86 @@ async function appendStep(
     epoch,
     offset,
     end,
-    chunks: chunks.length,
+    chunks: tasks.length,
     samples: tasks.reduce((sum, task) => sum + task.samples.length, 0),
-    bytes: chunks.reduce((sum, chunk) => sum + chunk.length, 0),
-    digest,
+    bytes,
+    digest: digest.end(),
     fingerprint: FINGERPRINT,
   };
+  checkRegenerated(ledger.get(topic, step), record);
+  const start = performance.now();
   await transport.append(topics.ledger, lane, encodeLedger(record));
   ledger.add(record);
-  onAppend(performance.now() - start);
+  onAppend(appendMs + performance.now() - start);
   return record;
 }
 
-interface RenderedStep {
-  readonly tasks: readonly ChunkTask[];
-  readonly chunks: Promise<Uint8Array[]>;
+function checkRegenerated(known: LedgerRecord | undefined, made: LedgerRecord): void {
+  if (!known || known.digest === made.digest) return;
+  throw new Fault({
+    code: 'regenerated-differs',
+    received: `${made.topic}, lane ${made.lane}, step ${made.step}: digest ${made.digest} (fingerprint ${made.fingerprint})`,
+    expected: `${known.digest} (fingerprint ${known.fingerprint}), as the ledger says`,
+    remedy: 'regenerate with the shards and the version that made the run',
+  });
 }
 
 /** Produces the lane from `from` to the plan's end, or until aborted. */
 export async function writeLane(options: LaneWriterOptions, from: number): Promise<void> {
-  const { topics, plan, lane, ledger, tasks, render, gate, aheadBytes, aheadSteps, signal, onStep } = options;
-  const renderAll = (list: readonly ChunkTask[]): RenderedStep => {
-    const chunks = Promise.all(list.map(render));
-    // A failure is met where the step is awaited; until then it must not count as unhandled.
-    chunks.catch(() => {});
-    return { tasks: list, chunks };
-  };
+  const { topics, plan, lane, tasks, render, gate, aheadBytes, aheadSteps, signal, onStep } = options;
   const stepBytes = (step: number) => {
     const { phase } = placeOf(plan, step);
     return (phase.batch / plan.lanes) * imageBytes(phase.resolution);
   };
   const prune = pruner(options);
+  const ahead: { readonly tasks: readonly ChunkTask[]; readonly nextChunk: NextChunk }[] = [];
+  let next = from;
+  let waiting = 0;
   const fits = (step: number) =>
     ahead.length === 0 || (ahead.length < aheadSteps && waiting + stepBytes(step) <= aheadBytes);
-  const writeVal = async (resolution: number) => {
-    const topic = topics.val(resolution);
-    if (ledger.get(topic, VAL_STEP)) return;
-    const { tasks: list, chunks } = renderAll(tasks.val(resolution, lane));
-    await appendStep(options, { topic, step: VAL_STEP, epoch: VAL_STEP }, list, await chunks);
-  };
-
-  const ahead: RenderedStep[] = [];
-  let rendering = from;
-  let waiting = 0;
   for (let step = from; step < plan.steps; step++) {
     const { phase, epoch } = placeOf(plan, step);
-    await writeVal(phase.resolution);
-    while (rendering < plan.steps && fits(rendering)) {
-      if (!gate.admits(rendering)) {
+    await writeVal(options, phase.resolution);
+    while (next < plan.steps && fits(next)) {
+      if (!gate.admits(next)) {
         if (ahead.length > 0) break;
-        await gate.wait(rendering, lane);
+        await gate.wait(next, lane);
       }
       if (signal.aborted) return;
-      ahead.push(renderAll(tasks.train(rendering, lane)));
-      waiting += stepBytes(rendering++);
+      const list = tasks.train(next, lane);
+      ahead.push({ tasks: list, nextChunk: rendering(list, render, list.length) });
+      waiting += stepBytes(next++);
     }
-    const rendered = ahead.shift() as RenderedStep;
-    const chunks = await rendered.chunks;
-    if (signal.aborted) return;
-    onStep(await appendStep(options, { topic: topics.train(phase.resolution), step, epoch }, rendered.tasks, chunks));
+    const rendered = ahead.shift();
+    if (!rendered) throw new Error(`nothing is rendered for step ${step}`);
+    const id = { topic: topics.train(phase.resolution), step, epoch };
+    const record = await appendStep(options, id, rendered.tasks, rendered.nextChunk);
+    if (!record) return;
+    onStep(record);
     waiting -= stepBytes(step);
     await prune(step + 1);
   }
 }
 
+/** Writes the lane's share of the val split at a resolution, unless it is there. */
+async function writeVal(options: LaneWriterOptions, resolution: number): Promise<void> {
+  const { topics, lane, ledger, tasks, render, aheadBytes, aheadSteps, signal } = options;
+  const topic = topics.val(resolution);
+  if (signal.aborted || ledger.get(topic, VAL_STEP)) return;
+  const list = tasks.val(resolution, lane);
+  const fitting = Math.floor(aheadBytes / maxRecordBytes(resolution));
+  const nextChunk = rendering(list, render, Math.max(1, Math.min(aheadSteps, fitting)));
+  await appendStep(options, { topic, step: VAL_STEP, epoch: VAL_STEP }, list, nextChunk);
+}
+
 /** Deletes what the window no longer holds, a sixteenth of the lane's steps at a time rather than one by one. */
-function pruner({ transport, topics, plan, lane, ledger, gate }: LaneWriterOptions): (head: number) => Promise<void> {
+function pruner({ transport, lane, ledger, gate }: LaneWriterOptions): (head: number) => Promise<void> {
   let kept = 0;
   return async (head) => {
     const keep = gate.keepFrom(head);
     if (keep === 0 || keep - kept < Math.max(1, (head - kept) / 16)) return;
-    const topicOf = (step: number) => topics.train(placeOf(plan, step).phase.resolution);
-    const current = topicOf(Math.min(keep, plan.steps - 1));
-    const stale = new Set<string>();
-    for (let step = kept; step < keep; step++) stale.add(topicOf(step));
-    for (const topic of stale) {
-      const limit = topic === current ? ledger.get(topic, keep) : ledger.get(topic, keep - 1);
-      if (limit) await transport.deleteBefore(topic, lane, topic === current ? limit.offset : limit.end);
-    }
+    for (const topic of ledger.trainTopics) await transport.deleteBefore(topic, lane, ledger.offsetBelow(topic, keep));
+    ledger.forgetBelow(keep);
     kept = keep;
   };
 }

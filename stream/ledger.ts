@@ -5,7 +5,7 @@
 // It lies in partition `lane` of RUN.ledger. The step's chunks lie in [offset, end) of partition `lane` of `topic`.
 // A lane's step exists when its ledger record does. Val topics have one record a lane, with step and epoch −1.
 
-import { xxh3 } from '@node-rs/xxhash';
+import { createXXHash128, type IHasher } from 'hash-wasm';
 import { canonicalJson, Fault } from '#shards';
 import { topicsOf } from './topics.ts';
 import type { Reader, Transport } from './transport/transport.ts';
@@ -21,7 +21,7 @@ export interface LedgerRecord {
   readonly samples: number;
   /** Record bytes of the step's chunks. */
   readonly bytes: number;
-  /** `digestOf` the step's chunks. */
+  /** Of the step's records in chunk order. */
   readonly digest: string;
   readonly fingerprint: string;
 }
@@ -29,11 +29,31 @@ export interface LedgerRecord {
 /** The step and epoch that stand in val records. */
 export const VAL_STEP = -1;
 
-/** XXH3-128 of the records' bytes, one after the other; 32 hex digits. */
-export function digestOf(records: readonly Uint8Array[]): string {
-  const [first] = records;
-  const whole = records.length === 1 && first ? first : Buffer.concat(records);
-  return xxh3.xxh128(whole).toString(16).padStart(32, '0');
+/** XXH3-128 over a step's records, one after the other, so that they need not be held. */
+export class StepDigest {
+  readonly #hasher: IHasher;
+
+  private constructor(hasher: IHasher) {
+    this.#hasher = hasher;
+  }
+
+  static async create(): Promise<StepDigest> {
+    return new StepDigest(await createXXHash128());
+  }
+
+  /** Begins a step. */
+  begin(): void {
+    this.#hasher.init();
+  }
+
+  add(record: Uint8Array): void {
+    this.#hasher.update(record);
+  }
+
+  /** 32 hex digits. */
+  end(): string {
+    return this.#hasher.digest();
+  }
 }
 
 export function encodeLedger(record: LedgerRecord): Buffer {
@@ -42,19 +62,22 @@ export function encodeLedger(record: LedgerRecord): Buffer {
 
 /** A lane's ledger, by topic and step; follows the partition as it grows. */
 export class LaneLedger {
-  readonly #records = new Map<string, LedgerRecord>();
+  readonly #topics = new Map<string, Map<number, LedgerRecord>>();
   readonly #lane: number;
   readonly #reader: Reader;
   #highest = -1;
+  /** Train steps below it are of no more use and are not kept, so that memory does not grow with the run. */
+  #floor: number;
 
-  private constructor(lane: number, reader: Reader) {
+  private constructor(lane: number, reader: Reader, floor: number) {
     this.#lane = lane;
     this.#reader = reader;
+    this.#floor = floor;
   }
 
-  /** Reads what the ledger holds now; `follow` reads on. One reader may serve many lanes. */
-  static async open(reader: Reader, lane: number, end: number): Promise<LaneLedger> {
-    const ledger = new LaneLedger(lane, reader);
+  /** Reads what the ledger holds now, up to `end`; `wait` reads on. One reader may serve many lanes. */
+  static async open(reader: Reader, lane: number, end: number, floor: number): Promise<LaneLedger> {
+    const ledger = new LaneLedger(lane, reader, floor);
     for (let last = -1; last < end - 1; ) {
       last = await ledger.#take();
       if (last < 0) break;
@@ -69,7 +92,7 @@ export class LaneLedger {
 
   /** The newest record of a step, if there is one yet. */
   get(topic: string, step: number): LedgerRecord | undefined {
-    return this.#records.get(`${topic} ${step}`);
+    return this.#topics.get(topic)?.get(step);
   }
 
   /** Waits until the ledger holds the step. Null when the reader was closed. */
@@ -81,11 +104,17 @@ export class LaneLedger {
     }
   }
 
-  /** Notes a record that this process appended itself. */
+  /** Notes a record, read or appended. Fault `ledger-contradiction` where one of its step has another digest. */
   add(record: LedgerRecord): void {
     const { topic, step, digest } = record;
-    const key = `${topic} ${step}`;
-    const before = this.#records.get(key);
+    if (step > this.#highest) this.#highest = step;
+    if (step !== VAL_STEP && step < this.#floor) return;
+    let steps = this.#topics.get(topic);
+    if (!steps) {
+      steps = new Map();
+      this.#topics.set(topic, steps);
+    }
+    const before = steps.get(step);
     if (before && before.digest !== digest)
       throw new Fault({
         code: 'ledger-contradiction',
@@ -93,13 +122,37 @@ export class LaneLedger {
         expected: `${before.digest} (fingerprint ${before.fingerprint}), as the ledger already says`,
         remedy: 'two producers disagree; stop the one whose version or machine differs and choose another --run',
       });
-    this.#records.set(key, record);
-    if (step > this.#highest) this.#highest = step;
+    steps.set(step, record);
   }
 
-  /** Drops a step that is done with, so that a long run's ledger does not grow in memory. */
-  forget(topic: string, step: number): void {
-    this.#records.delete(`${topic} ${step}`);
+  /** Drops train steps below `floor`, and those that come later. */
+  forgetBelow(floor: number): void {
+    this.#floor = Math.max(this.#floor, floor);
+    for (const steps of this.#topics.values())
+      for (const step of steps.keys()) if (step !== VAL_STEP && step < this.#floor) steps.delete(step);
+  }
+
+  /** Train topics in which records are known. */
+  get trainTopics(): string[] {
+    return [...this.#topics].filter(([, steps]) => !steps.has(VAL_STEP)).map(([topic]) => topic);
+  }
+
+  /** The lowest step whose records lie at `offset` or above; Infinity where there is none. */
+  firstStepFrom(topic: string, offset: number): number {
+    let lowest = Infinity;
+    for (const [step, record] of this.#topics.get(topic) ?? [])
+      if (record.offset >= offset) lowest = Math.min(lowest, step);
+    return lowest;
+  }
+
+  /** The offset below which a topic holds nothing of the steps from `keep` on. A step made again lies above later ones. */
+  offsetBelow(topic: string, keep: number): number {
+    let lowestKept = Infinity;
+    let highestGone = 0;
+    for (const [step, { offset, end }] of this.#topics.get(topic) ?? [])
+      if (step >= keep) lowestKept = Math.min(lowestKept, offset);
+      else highestGone = Math.max(highestGone, end);
+    return lowestKept === Infinity ? highestGone : lowestKept;
   }
 
   async #take(): Promise<number> {
@@ -110,16 +163,22 @@ export class LaneLedger {
   }
 }
 
-/** Opens the ledgers of some lanes with one reader. */
+/** Opens the ledgers of some lanes with one reader; train steps below `floor` are left out. */
 export async function openLedgers(
   transport: Transport,
   run: string,
   lanes: readonly number[],
+  floor = 0,
 ): Promise<{ ledgers: Map<number, LaneLedger>; close: () => Promise<void> }> {
   const { ledger: topic } = topicsOf(run);
   const extents = await transport.ends(topic);
   const reader = await transport.read({ topic, from: new Map(lanes.map((lane) => [lane, 0])), maxBytes: 1_000_000 });
   const ledgers = new Map<number, LaneLedger>();
-  for (const lane of lanes) ledgers.set(lane, await LaneLedger.open(reader, lane, extents[lane]?.end ?? 0));
+  try {
+    for (const lane of lanes) ledgers.set(lane, await LaneLedger.open(reader, lane, extents[lane]?.end ?? 0, floor));
+  } catch (error) {
+    await reader.close();
+    throw error;
+  }
   return { ledgers, close: () => reader.close() };
 }

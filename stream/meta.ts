@@ -79,6 +79,8 @@ export async function joinRun(
       expected: `${differing.theirs}, which run '${run}' was begun with`,
       remedy: 'choose another --run, or go on with the recipe, shards and version that it was begun with',
     });
+  // Of an older begin: the backstop may have to rise with the window.
+  await transport.createTopics(topics);
   return theirs;
 }
 
@@ -98,7 +100,7 @@ export async function awaitRun(
         code: 'run-missing',
         received: `no run '${run}' at ${transport.url} after ${Math.round(waitMs / 1000)} s`,
         expected: 'a run that a producer has begun',
-        remedy: `start 'stream produce --run ${run} --transport ${transport.url} …', or wait longer with --wait SECONDS`,
+        remedy: `start 'stream produce --run ${run} --transport ${transport.url} …'${waitMs > 0 ? ', or wait longer with --wait SECONDS' : ''}`,
       });
     if (!told) onWait(`waiting for run '${run}' at ${transport.url}`);
     await new Promise((resolve) => setTimeout(resolve, 250));

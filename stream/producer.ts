@@ -1,8 +1,9 @@
 // One producer process: begins or joins a run and writes its lanes until the plan is done.
 
 import { Fault, type Manifest, openSplit, readManifest } from '#shards';
-import { type WindowGate, writeLane } from './lane-writer.ts';
-import { type LedgerRecord, openLedgers } from './ledger.ts';
+import { windowGate } from './gate.ts';
+import { writeLane } from './lane-writer.ts';
+import { type LaneLedger, type LedgerRecord, openLedgers, StepDigest } from './ledger.ts';
 import { joinRun, META_FORMAT, type RunMeta } from './meta.ts';
 import { checkStepBound, type Plan, planHashOf, resolutionsOf, resolvePlan, trainHashOf } from './plan.ts';
 import { type PoolCounters, RenderPool } from './pool.ts';
@@ -12,7 +13,6 @@ import { FINGERPRINT } from './render.ts';
 import { type BucketIndexes, taskSource } from './tasks.ts';
 import { topicSpecs, topicsOf } from './topics.ts';
 import type { Transport } from './transport/transport.ts';
-import { admits, floorOf, keepFrom } from './window.ts';
 
 export interface ProduceOptions {
   readonly transport: Transport;
@@ -35,10 +35,10 @@ export interface ProduceOptions {
 
 export type ProduceEvent =
   | { readonly kind: 'begun'; readonly plan: Plan; readonly planHash: string; readonly steps: readonly number[] }
-  | { readonly kind: 'step'; readonly record: LedgerRecord; readonly counters: ProduceCounters }
+  | { readonly kind: 'step'; readonly record: LedgerRecord; readonly counters: ProduceCounters & PoolCounters }
   | { readonly kind: 'window'; readonly lane: number; readonly step: number; readonly slowest: string | null };
 
-export interface ProduceCounters extends PoolCounters {
+export interface ProduceCounters {
   /** Lane-steps appended by this process. */
   laneSteps: number;
   bytes: number;
@@ -69,7 +69,7 @@ async function openBuckets(shards: string, manifest: Manifest, plan: Plan): Prom
 }
 
 /** Resolves when the plan is done or the signal aborted. */
-export async function produce(options: ProduceOptions): Promise<ProduceCounters> {
+export async function produce(options: ProduceOptions): Promise<ProduceCounters & PoolCounters> {
   const { transport, run, shards, recipe, onEvent, windowBytes } = options;
   const failing = new AbortController();
   const signal = AbortSignal.any([options.signal, failing.signal]);
@@ -94,31 +94,32 @@ export async function produce(options: ProduceOptions): Promise<ProduceCounters>
 
   const lanes = Array.from({ length: plan.lanes }, (_, lane) => lane);
   const { ledgers, close: closeLedgers } = await openLedgers(transport, run, lanes);
+  // From here on a lane's ledger grows by what this process appends itself.
+  await closeLedgers();
   const watch = await ProgressWatch.open(transport, run);
   const pool = new RenderPool(shards, options.workers);
-  const counters: ProduceCounters = Object.assign(pool.counters, { laneSteps: 0, bytes: 0, append: 0, wait: 0 });
+  const counters: ProduceCounters = { laneSteps: 0, bytes: 0, append: 0, wait: 0 };
   try {
-    for (const trainer of options.forget)
-      if (!(await watch.forget(trainer)))
-        throw new Fault({
-          code: 'trainer-unknown',
-          received: `--forget ${trainer}`,
-          expected: `one of ${watch.trainers.map((known) => known.trainer).join(', ') || 'no trainer, as none is known'}`,
-          remedy: "see 'stream status'",
-        });
-    const first = lanes.map((lane) => {
-      const next = (ledgers.get(lane)?.highestStep ?? -1) + 1;
-      return Math.min(next, options.fromStep ?? next);
-    });
+    await forgetTrainers(watch, options.forget);
+    const highest = Math.max(...[...ledgers.values()].map(({ highestStep }) => highestStep));
+    const first = await firstSteps(transport, ledgers, options.fromStep);
     onEvent({ kind: 'begun', plan, planHash, steps: first });
-    const gate = windowGate(plan, watch, windowBytes, signal, (lane, step, waitedMs) => {
-      if (waitedMs === 0) onEvent({ kind: 'window', lane, step, slowest: floorOf(watch.trainers).slowest });
-      counters.wait += waitedMs;
+    const gate = windowGate({
+      plan,
+      watch,
+      windowBytes,
+      regenerating: options.fromStep === undefined ? null : { from: options.fromStep, to: highest + 1 },
+      signal,
+      onWait: (lane, step, slowest) => onEvent({ kind: 'window', lane, step, slowest }),
+      onWaited: (ms) => {
+        counters.wait += ms;
+      },
     });
     const tasks = taskSource(plan, planHash, buckets);
     // The first lane that fails stops the others, so that nothing is appended while everything is being closed.
     const ends = await Promise.allSettled(
-      lanes.map((lane) => {
+      lanes.map(async (lane) => {
+        const digest = await StepDigest.create();
         const ledger = ledgers.get(lane);
         if (!ledger) throw new Error(`no ledger for lane ${lane}`);
         const writing = writeLane(
@@ -128,6 +129,7 @@ export async function produce(options: ProduceOptions): Promise<ProduceCounters>
             plan,
             lane,
             ledger,
+            digest,
             tasks,
             render: (task) => pool.render(task),
             gate,
@@ -137,7 +139,7 @@ export async function produce(options: ProduceOptions): Promise<ProduceCounters>
             onStep: (record) => {
               counters.laneSteps++;
               counters.bytes += record.bytes;
-              onEvent({ kind: 'step', record, counters });
+              onEvent({ kind: 'step', record, counters: { ...counters, ...pool.counters } });
             },
             onAppend: (ms) => {
               counters.append += ms;
@@ -151,31 +153,51 @@ export async function produce(options: ProduceOptions): Promise<ProduceCounters>
     );
     const failed = ends.find((end) => end.status === 'rejected');
     if (failed) throw failed.reason;
-    return counters;
+    return { ...counters, ...pool.counters };
   } finally {
     await pool.close();
     await watch.close();
-    await closeLedgers();
   }
 }
 
-function windowGate(
-  plan: Plan,
-  watch: ProgressWatch,
-  windowBytes: number,
-  signal: AbortSignal,
-  onWait: (lane: number, step: number, waitedMs: number) => void,
-): WindowGate {
-  const aborted = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
-  const gate: WindowGate = {
-    admits: (step) => admits(plan, floorOf(watch.trainers), step, windowBytes),
-    async wait(step, lane) {
-      const start = performance.now();
-      onWait(lane, step, 0);
-      while (!signal.aborted && !gate.admits(step)) await Promise.race([watch.changed(), aborted]);
-      onWait(lane, step, performance.now() - start);
-    },
-    keepFrom: (head) => keepFrom(plan, floorOf(watch.trainers), head, windowBytes),
-  };
-  return gate;
+/**
+ * Where each lane begins: after its ledger's highest step, or at `fromStep` if that is lower. Ledger records of steps
+ * that the log no longer holds are dropped, so that memory does not grow with the run.
+ */
+async function firstSteps(
+  transport: Transport,
+  ledgers: ReadonlyMap<number, LaneLedger>,
+  fromStep: number | undefined,
+): Promise<number[]> {
+  const highest = Math.max(...[...ledgers.values()].map(({ highestStep }) => highestStep));
+  if (fromStep !== undefined && fromStep > highest)
+    throw new Fault({
+      code: 'nothing-to-regenerate',
+      received: `--from-step ${fromStep}`,
+      expected: highest < 0 ? 'a run that has steps' : `a step that some lane has: 0 … ${highest}`,
+      remedy: 'leave out --from-step to go on after the ledger',
+      exit: 2,
+    });
+  const first: number[] = [];
+  for (const [lane, ledger] of ledgers) {
+    first.push(Math.min(ledger.highestStep + 1, fromStep ?? Infinity));
+    let retained = fromStep ?? Infinity;
+    for (const topic of ledger.trainTopics) {
+      const begin = (await transport.ends(topic))[lane]?.begin ?? 0;
+      retained = Math.min(retained, ledger.firstStepFrom(topic, begin));
+    }
+    ledger.forgetBelow(Math.min(retained, ledger.highestStep + 1));
+  }
+  return first;
+}
+
+async function forgetTrainers(watch: ProgressWatch, names: readonly string[]): Promise<void> {
+  for (const name of names)
+    if (!(await watch.forget(name)))
+      throw new Fault({
+        code: 'trainer-unknown',
+        received: `--forget ${name}`,
+        expected: `one of ${watch.trainers.map(({ trainer }) => trainer).join(', ') || 'no trainer, as none is known'}`,
+        remedy: "see 'stream status'",
+      });
 }

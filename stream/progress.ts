@@ -33,34 +33,40 @@ export class ProgressWatch {
   readonly #transport: Transport;
   readonly #run: string;
   readonly #reader: Reader;
-  readonly #trainers = new Map<string, TrainerProgress>();
+  readonly #trainers = new Map<string, { readonly progress: TrainerProgress; readonly offset: number }>();
+  /** The topic's end when this watch began. */
+  readonly #begun: number;
   #waiting: { resolve: () => void; reject: (error: unknown) => void }[] = [];
   #failure: unknown = null;
   #read = 0;
   readonly #following: Promise<void>;
 
-  private constructor(transport: Transport, run: string, reader: Reader) {
+  private constructor(transport: Transport, run: string, reader: Reader, begun: number) {
+    this.#begun = begun;
     this.#transport = transport;
     this.#run = run;
     this.#reader = reader;
     this.#following = this.#follow();
   }
 
+  /** Resolves when what the topic holds now is known. */
   static async open(transport: Transport, run: string): Promise<ProgressWatch> {
     const { progress } = topicsOf(run);
     const [extent] = await transport.ends(progress);
     const from = new Map([[0, extent?.begin ?? 0]]);
     const reader = await transport.read({ topic: progress, from, maxBytes: 1_000_000 });
-    return new ProgressWatch(transport, run, reader);
-  }
-
-  /** The offset up to which the topic was read. */
-  get read(): number {
-    return this.#read;
+    const watch = new ProgressWatch(transport, run, reader, extent?.end ?? 0);
+    while (watch.#read < watch.#begun) await watch.changed();
+    return watch;
   }
 
   get trainers(): readonly TrainerProgress[] {
-    return [...this.#trainers.values()];
+    return [...this.#trainers.values()].map(({ progress }) => progress);
+  }
+
+  /** Those that reported since this watch began: they live. */
+  get reporting(): readonly TrainerProgress[] {
+    return [...this.#trainers.values()].flatMap(({ progress, offset }) => (offset >= this.#begun ? [progress] : []));
   }
 
   /** Resolves at the next change; rejects when the log can no longer be read. */
@@ -87,7 +93,7 @@ export class ProgressWatch {
       for (let record = await this.#reader.next(0); record; record = await this.#reader.next(0)) {
         const progress = JSON.parse(record.value.toString('utf8')) as ProgressRecord;
         if ('forgotten' in progress) this.#trainers.delete(keyOf(progress));
-        else this.#trainers.set(keyOf(progress), progress);
+        else this.#trainers.set(keyOf(progress), { progress, offset: record.offset });
         this.#read = record.offset + 1;
         for (const { resolve } of this.#waiting.splice(0)) resolve();
       }

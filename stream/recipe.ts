@@ -37,7 +37,9 @@ const recipeSchema = z.strictObject({
   augmentation: z
     .strictObject({
       /** RandomResizedCrop: share of the stored image's area, and aspect ratio (log-uniform). */
-      scale: interval.default([0.35, 1]),
+      scale: interval
+        .refine(([, high]) => high <= 1, { message: 'a share of the area is at most 1' })
+        .default([0.35, 1]),
       ratio: interval.default([0.75, 1.3333333333333333]),
       /** Probability of a horizontal flip. */
       flip: fraction.default(0.5),
@@ -189,17 +191,27 @@ export function withSettings(recipe: Recipe, settings: readonly string[]): Recip
       if (typeof node[key] !== 'object' || node[key] === null) node[key] = {};
       node = node[key] as Record<string, unknown>;
     }
-    if (value === undefined || path === '')
-      throw new Fault({
-        code: 'usage',
-        received: `--set ${setting}`,
-        expected: 'KEY=VALUE, as in --set optimizer.lr=0.2',
-        remedy: 'correct --set',
-        exit: 2,
-      });
-    node[keys.at(-1) as string] = parse(value);
+    node[keys.at(-1) as string] = settingValue(setting, path, value);
   }
   return parseRecipe(changed, `--set ${settings.join(' ')}`);
+}
+
+function settingValue(setting: string, path: string, value: string | undefined): unknown {
+  const usage = (cause?: unknown) =>
+    new Fault({
+      code: 'usage',
+      received: `--set ${setting}`,
+      expected: 'KEY=VALUE with a value in YAML, as in --set optimizer.lr=0.2',
+      remedy: 'correct --set',
+      exit: 2,
+      cause,
+    });
+  if (value === undefined || path === '') throw usage();
+  try {
+    return parse(value);
+  } catch (cause) {
+    throw usage(cause);
+  }
 }
 
 /** A recipe that ships with the project (by name) or a person's own file (by path). */

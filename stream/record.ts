@@ -72,13 +72,13 @@ export function allocateRecord(id: RecordId, n: number): { bytes: Uint8Array<Arr
   };
 }
 
-/** Reads a record; the tensors are views of `bytes` where alignment allows. */
-export function readRecord(bytes: Uint8Array): { id: RecordId; tensors: RecordTensors } {
-  const { metadata, tensors } = decodeTensors(bytes);
+/** Reads a record; the tensors are views of `bytes` where alignment allows. `where` names it in Faults. */
+export function readRecord(bytes: Uint8Array, where: string): { id: RecordId; tensors: RecordTensors } {
+  const { metadata, tensors } = decodeTensors(bytes, where);
   if (metadata['format'] !== RECORD_FORMAT)
     throw new Fault({
       code: 'record-format',
-      received: `a record of format '${metadata['format']}'`,
+      received: `${where}: a record of format '${metadata['format']}'`,
       expected: RECORD_FORMAT,
       remedy: 'use the version of this project that wrote the stream, or produce it anew under another run name',
     });
@@ -87,7 +87,7 @@ export function readRecord(bytes: Uint8Array): { id: RecordId; tensors: RecordTe
     if (!found)
       throw new Fault({
         code: 'record-incomplete',
-        received: `a record without '${name}'`,
+        received: `${where}: a record without '${name}'`,
         expected: 'labelA, labelB, lam, sample, images',
         remedy: 'regenerate the step: stream produce --from-step',
       });

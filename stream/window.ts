@@ -1,6 +1,6 @@
 // The window: how far producers may run ahead of the trainers, and what may be deleted. Pure functions of the plan.
 
-import { imageBytes, type Plan } from './plan.ts';
+import { imageBytes, type Phase, type Plan } from './plan.ts';
 import type { TrainerProgress } from './progress.ts';
 
 /** Pixel bytes of the steps [from, to), by the plan. */
@@ -61,4 +61,12 @@ export function keepFrom(plan: Plan, floor: Floor, head: number, windowBytes: nu
   const unneeded = Math.min(fitting(plan, head, windowBytes), floor.checkpoint);
   const forced = Math.min(fitting(plan, head, 2 * windowBytes), floor.wanted);
   return Math.min(head, Math.max(unneeded, forced));
+}
+
+/** The first phase whose steps between two checkpoints exceed the history that the log is sure to keep. */
+export function unretainedPhase(plan: Plan, checkpointSteps: number, windowBytes: number): Phase | undefined {
+  return plan.phases.find(({ firstStep, stepsPerEpoch }) => {
+    const steps = Math.min(checkpointSteps, stepsPerEpoch);
+    return bytesOfSteps(plan, firstStep, firstStep + steps) > windowBytes;
+  });
 }

@@ -39,6 +39,25 @@ function segmentBytes(retention: TopicSpec['retention']): number {
   return Math.floor(Math.min(Math.max(retention.maxBytes / 16, 16 * MIB), 1024 * MIB));
 }
 
+/** Kafka's number of the resource type TOPIC; kafkajs' own enum would load the library here. */
+const TOPIC_RESOURCE = 2;
+
+/**
+ * Raises a topic's size backstop where it is lower than wanted. All settings are sent, as Kafka's AlterConfigs sets those
+ * that are missing back to their defaults.
+ */
+export async function raiseBackstop(admin: Admin, { topic, configEntries = [] }: ITopicConfig): Promise<void> {
+  const wanted = Number(configEntries.find(({ name }) => name === 'retention.bytes')?.value);
+  const { resources } = await admin.describeConfigs({
+    includeSynonyms: false,
+    resources: [{ type: TOPIC_RESOURCE, name: topic, configNames: ['retention.bytes'] }],
+  });
+  const found = Number(resources[0]?.configEntries[0]?.configValue);
+  if (found < 0 || found >= wanted) return;
+  const resource = { type: TOPIC_RESOURCE, name: topic, configEntries };
+  await admin.alterConfigs({ validateOnly: false, resources: [resource] });
+}
+
 /** Null where there is no such topic; `led` when each partition has a leader. */
 export async function describe(admin: Admin, topic: string): Promise<{ partitions: number; led: boolean } | null> {
   try {

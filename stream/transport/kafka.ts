@@ -15,7 +15,7 @@ import {
 import { createClient, failureOf, type KafkaClient } from './kafka-client.ts';
 import { KafkaProducers } from './kafka-producers.ts';
 import { KafkaReader } from './kafka-reader.ts';
-import { describe, extentsOf, topicConfig } from './kafka-topics.ts';
+import { describe, extentsOf, raiseBackstop, topicConfig } from './kafka-topics.ts';
 import { type KafkaAddress, parseKafkaUrl } from './kafka-url.ts';
 import type { Extent, Reader, ReaderOptions, TopicSpec, Transport, TransportOptions } from './transport.ts';
 
@@ -98,13 +98,15 @@ class KafkaTransport implements Transport {
 
   async createTopics(specs: readonly TopicSpec[]): Promise<void> {
     const missing: TopicSpec[] = [];
+    const replicas = this.#replication ?? Math.min(3, this.#brokers);
     for (const spec of specs) {
       const found = await this.partitions(spec.name);
       if (found === null) missing.push(spec);
       else if (found !== spec.partitions) throw topicMismatch(spec.name, found, spec.partitions);
+      else if (typeof spec.retention === 'object')
+        await this.#administer((admin) => raiseBackstop(admin, topicConfig(spec, replicas)));
     }
     if (missing.length === 0) return;
-    const replicas = this.#replication ?? Math.min(3, this.#brokers);
     // Another process may create them at the same time: then kafkajs answers false, and all is as it should be.
     await this.#administer((admin) =>
       admin.createTopics({ topics: missing.map((spec) => topicConfig(spec, replicas)), waitForLeaders: false }),

@@ -1,5 +1,7 @@
 // The embedded log, `log:DIR`: an append-only log over LMDB that several processes write and read at once.
 
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Key } from 'lmdb';
 import { Fault } from '#shards';
 import {
@@ -28,8 +30,22 @@ const REMOVAL_BATCH = 1000;
 
 /** @throws Fault `not-a-log`, `log-unusable`. */
 export async function openLog(directory: string, options: TransportOptions = {}): Promise<Transport> {
+  if (options.create === false && !existsSync(join(directory, 'data.mdb'))) throw logMissing(directory);
   return new LogTransport(directory, await openStore(directory), options);
 }
+
+/** Whether a backstop is asked for that is above the one there is. */
+function raises(wanted: TopicSpec['retention'], found: TopicSpec['retention']): boolean {
+  return typeof wanted === 'object' && typeof found === 'object' && wanted.maxBytes > found.maxBytes;
+}
+
+const logMissing = (directory: string): Fault =>
+  new Fault({
+    code: 'log-missing',
+    received: `no log at ${directory}`,
+    expected: "the folder of a log that 'stream produce' has begun",
+    remedy: 'correct --transport log:DIR, or start the producer first',
+  });
 
 /**
  * Reads begin with `resetReadTxn`: lmdb keeps a snapshot for about a millisecond, and what another process (or another
@@ -62,6 +78,10 @@ class LogTransport implements Transport {
           throw topicMismatch(name, found.partitions, partitions);
         return found === undefined;
       });
+      for (const { name, retention } of specs) {
+        const found = topics.get(name);
+        if (found && raises(retention, found.retention)) topics.putSync(name, { ...found, retention });
+      }
       let id = Number(about.get('nextTopic') ?? 1);
       for (const { name, partitions, retention, maxRecordBytes } of missing) {
         topics.putSync(name, { id: id++, partitions, retention, maxRecordBytes });

@@ -59,7 +59,10 @@ export interface ReaderOptions {
 export interface Transport {
   /** The URL it was opened with, secrets left out. */
   readonly url: string;
-  /** Creates what is missing, checks the partition count of what exists (Fault `topic-mismatch`). Safe to race. */
+  /**
+   * Creates what is missing, checks the partition count of what exists (Fault `topic-mismatch`), and raises a backstop
+   * `{ maxBytes }` that is lower than asked for. Safe to race.
+   */
   createTopics(topics: readonly TopicSpec[]): Promise<void>;
   /** Partition count, or null where there is no such topic. */
   partitions(topic: string): Promise<number | null>;
@@ -86,6 +89,8 @@ export interface Transport {
 export interface TransportOptions {
   /** How long an unreachable log is retried before the Fault, ms; 120,000 unless given, and at most 8,000 at open. */
   readonly patienceMs?: number;
+  /** Whether a `log:` folder that is not there is made; default true. Else Fault `log-missing`. */
+  readonly create?: boolean;
   /** Told of each retry or reconnect, once. */
   readonly onEvent?: (event: string) => void;
 }

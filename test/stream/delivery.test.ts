@@ -258,16 +258,63 @@ describe('the window', () => {
     assert.ok(plan.steps > consumed);
   });
 
+  it('does not delete later steps that a trainer wants when earlier ones are made again above them', async () => {
+    const run = 'made-again';
+    const windowBytes = 4 * stepBytes;
+    await produceSmall({ transport, run, shards, recipe });
+    const reports = (trainer: string, step: number) =>
+      reportProgress(transport, run, { trainer, rank: 0, consumedStep: step - 1, checkpointStep: step });
+    await reports('ahead', 18);
+    await reports('behind', 0);
+    let reached = 0;
+    await produceSmall({
+      transport,
+      run,
+      shards,
+      recipe,
+      windowBytes,
+      fromStep: 0,
+      onEvent: (event) => {
+        if (event.kind !== 'window' || event.lane !== 0) return;
+        reached += 4;
+        void reports('ahead', 18).then(() => reports('behind', Math.min(reached, 18)));
+        if (reached >= 18) void reports('ahead', 41).then(() => reports('behind', 41));
+      },
+    });
+    assert.ok(reached >= 18, `the trainers came to step ${reached}`);
+    assert.equal((await consumeAll(run, 38)).steps.length, 3);
+    const old = await transport.ends(topicsOf(run).train(16));
+    for (const { begin, end } of old) assert.equal(begin, end, 'nothing of a finished phase beyond the window stays');
+  });
+
+  it('keeps regenerated steps for whoever asked, although every known trainer stands beyond them', async () => {
+    const run = 'asked-for';
+    const windowBytes = 50 * stepBytes;
+    await produceSmall({ transport, run, shards, recipe });
+    await reportProgress(transport, run, { trainer: 'done', rank: 0, consumedStep: 40, checkpointStep: 41 });
+    for (const [lane, { end }] of (await transport.ends(topicsOf(run).train(16))).entries())
+      await transport.deleteBefore(topicsOf(run).train(16), lane, end);
+    const expired = await consumer(run, 0);
+    await assert.rejects(expired.next(), { code: 'step-expired', message: /--from-step 0/ });
+    await expired.close();
+    await produceSmall({ transport, run, shards, recipe, windowBytes, fromStep: 0 });
+    assert.equal((await consumeAll(run, 0)).steps.length, 41);
+    await assert.rejects(produceSmall({ transport, run, shards, recipe, fromStep: 41 }), {
+      code: 'nothing-to-regenerate',
+    });
+  });
+
   it('lets go of a trainer that will not come back', async () => {
     const run = 'forgetful';
     await produceSmall({ transport, run, shards, recipe });
-    await reportProgress(transport, run, { trainer: 'dead', rank: 0, consumedStep: 0, checkpointStep: 0 });
+    for (const trainer of ['dead', 'b', 'c', 'last'])
+      await reportProgress(transport, run, { trainer, rank: 0, consumedStep: 0, checkpointStep: 0 });
     await assert.rejects(produceSmall({ transport, run, shards, recipe, forget: ['nobody'] }), {
       code: 'trainer-unknown',
-      message: /one of dead/,
+      message: /one of dead, b, c, last/,
     });
-    assert.equal((await statusOf(transport, run, await metaOf(run))).trainers.length, 1);
-    await produceSmall({ transport, run, shards, recipe, forget: ['dead'] });
+    assert.equal((await statusOf(transport, run, await metaOf(run))).trainers.length, 4);
+    await produceSmall({ transport, run, shards, recipe, forget: ['last', 'dead', 'b', 'c'] });
     const status = await statusOf(transport, run, await metaOf(run));
     assert.deepEqual([status.trainers, status.complete, status.steps], [[], 41, 41]);
   });

@@ -76,7 +76,7 @@ describe('the golden bytes', () => {
     });
 
   it('of the record read back to its identity and tensors', async () => {
-    const { id, tensors } = readRecord(await golden('record.safetensors'));
+    const { id, tensors } = readRecord(await golden('record.safetensors'), 'golden');
     assert.deepEqual(id, ID);
     assert.deepEqual(
       [[...tensors.labelA], [...tensors.labelB]],
@@ -103,6 +103,6 @@ describe('the golden bytes', () => {
       (await golden('record.safetensors')).toString('latin1').replace('record@1', 'record@2'),
       'latin1',
     );
-    assert.throws(() => readRecord(other), { code: 'record-format' });
+    assert.throws(() => readRecord(other, 'other'), { code: 'record-format' });
   });
 });

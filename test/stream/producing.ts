@@ -1,12 +1,11 @@
 // Produces small runs in the test's own process, and reads everything that a run's topics hold.
 
-import type { ProduceCounters, ProduceOptions } from '../../stream/producer.ts';
-import { produce } from '../../stream/producer.ts';
+import { type ProduceOptions, produce } from '../../stream/producer.ts';
 import type { Extent, Transport } from '../../stream/transport/transport.ts';
 
 export type SmallProduce = Pick<ProduceOptions, 'transport' | 'run' | 'shards' | 'recipe'> & Partial<ProduceOptions>;
 
-export function produceSmall(options: SmallProduce): Promise<ProduceCounters> {
+export function produceSmall(options: SmallProduce): ReturnType<typeof produce> {
   return produce({
     workers: 1,
     windowBytes: 2 ** 33,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { resolvePlan } from '../../stream/plan.ts';
-import { loadRecipe, parseRecipe } from '../../stream/recipe.ts';
+import { loadRecipe, parseRecipe, withSettings } from '../../stream/recipe.ts';
 import { smallRecipe } from './fixtures.ts';
 
 /** Paths of all leaves, lists of phases as `phases[]`. */
@@ -26,6 +26,17 @@ describe('a recipe', () => {
       message: /'phases\.0\.fixres\.rate'; expected one of lr, lrPerBatch/,
     });
     assert.throws(() => smallRecipe({ optimizer: { lr: 'much', weightDecay: 0 } }), { message: /optimizer\.lr/ });
+  });
+
+  it('takes settings by path, and names what is wrong with one', () => {
+    const changed = withSettings(smallRecipe(), ['seed=4', 'phases.0.epochs=3', 'sam={rho: 0.1}', 'mixup=false']);
+    assert.deepEqual(
+      [changed.seed, changed.phases[0]?.epochs, changed.sam, changed.mixup],
+      [4, 3, smallRecipe({ sam: { rho: 0.1 } }).sam, false],
+    );
+    for (const wrong of ['seed', '=1', 'optimizer.lr=[1'])
+      assert.throws(() => withSettings(smallRecipe(), [wrong]), { code: 'usage', exit: 2 });
+    assert.throws(() => withSettings(smallRecipe(), ['augmentation.scale=[0.5, 2]']), { code: 'recipe-invalid' });
   });
 
   it('lists the numbers of lanes that would divide every batch', () => {

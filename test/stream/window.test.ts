@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { admits, bytesOfSteps, floorOf, keepFrom } from '../../stream/window.ts';
+import { admits, bytesOfSteps, floorOf, keepFrom, unretainedPhase } from '../../stream/window.ts';
 import { smallPlan } from './fixtures.ts';
 
 const plan = smallPlan();
@@ -38,6 +38,15 @@ describe('the window', () => {
       [true, true, false],
     );
     assert.equal(admits(plan, floor, 2, 1), true);
+  });
+
+  it('tells of a phase that consumes more between two checkpoints than history keeps', () => {
+    const found = (checkpointSteps: number, window: number) => unretainedPhase(plan, checkpointSteps, window)?.index;
+    assert.deepEqual(
+      [found(1000, 9 * second), found(1000, 9 * second - 1), found(1000, 4 * first - 1)],
+      [undefined, 1, 0],
+    );
+    assert.deepEqual([found(2, 2 * second), found(2, 2 * second - 1)], [undefined, 1]);
   });
 
   it('deletes below the checkpoint beyond one window, above it beyond two, and never what is yet to be consumed', () => {

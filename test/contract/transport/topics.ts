@@ -55,6 +55,16 @@ export function topics(harness: Harness): void {
     await assert.rejects(transport.append(name, 0, Buffer.from('keyless')), isFault('key-missing'));
   });
 
+  test('a topic asked for with a higher size backstop is there as before', async () => {
+    const transport = await harness.open();
+    const name = await harness.topic(transport, { retention: { maxBytes: 10 * MB } });
+    await transport.append(name, 0, Buffer.from([1]));
+    const spec: TopicSpec = { name, partitions: 1, retention: { maxBytes: 90 * MB }, maxRecordBytes: MB };
+    await transport.createTopics([spec]);
+    await transport.append(name, 0, randomBytes(1000));
+    assert.deepEqual(await transport.ends(name), [{ begin: 0, end: 2 }]);
+  });
+
   test('topics can be created twice and in a race; another partition count is refused by name', async () => {
     const transports = await Promise.all(numbers(3).map(() => harness.open()));
     const specs = numbers(3).map(

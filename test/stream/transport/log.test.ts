@@ -118,6 +118,27 @@ test('beyond its size backstop a partition drops the oldest, counted', async () 
   assert.deepEqual((await log.ends('t'))[0], { begin: 12, end: 13 }, 'the newest stays, however large');
 });
 
+test('a topic asked for with a higher backstop gets it, and with a lower one keeps its own', async () => {
+  const log = await open();
+  const spec = (records: number) => ({
+    name: 't',
+    partitions: 1,
+    retention: { maxBytes: records * 1000 },
+    maxRecordBytes: 1000,
+  });
+  for (const records of [2, 6, 3]) await log.createTopics([spec(records)]);
+  for (let i = 0; i < 10; i++) await log.append('t', 0, Buffer.alloc(1000, i));
+  assert.deepEqual(await log.ends('t'), [{ begin: 4, end: 10 }]);
+});
+
+test('a log that is not there is made only where that is wanted', async () => {
+  const missing = join(directory, 'typo');
+  await assert.rejects(openTransport(`log:${missing}`, { create: false }), isFault('log-missing'));
+  assert.ok(!existsSync(missing));
+  await open(missing);
+  cleanups.push(await openTransport(`log:${missing}`, { create: false }).then((log) => () => log.close()));
+});
+
 test('a compacted topic keeps one record a key, and none of a deleted one', async () => {
   const log = await open();
   await log.createTopics([{ name: 't', partitions: 1, retention: 'compact', maxRecordBytes: 1000 }]);
