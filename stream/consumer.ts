@@ -1,12 +1,14 @@
 // The reading end: for each step the records that the ledger names, checked, in lane order, whatever else the log holds.
 
 import { Fault } from '#shards';
+import { ByteQueue } from './byte-queue.ts';
 import { type LaneLedger, type LedgerRecord, openLedgers, StepDigest, VAL_STEP } from './ledger.ts';
 import type { RunMeta } from './meta.ts';
 import { imageBytes, type Plan, placeOf, resolutionsOf } from './plan.ts';
 import { type RecordTensors, readRecord } from './record.ts';
+import { TopicReaders } from './topic-readers.ts';
 import { topicsOf } from './topics.ts';
-import type { Reader, Transport } from './transport/transport.ts';
+import type { Transport } from './transport/transport.ts';
 
 /** A lane's slice of a step: its chunks in order. */
 export interface LaneStep {
@@ -34,96 +36,6 @@ export interface ConsumeCounters {
   bytes: number;
 }
 
-/** One reader a topic, opened when first wanted. */
-class TopicReaders {
-  readonly #options: ConsumeOptions;
-  readonly #readers = new Map<string, Promise<{ reader: Reader; positions: Map<number, number> }>>();
-
-  constructor(options: ConsumeOptions) {
-    this.#options = options;
-  }
-
-  /** `positions`: the offset that each lane's reader delivers next. */
-  open(topic: string): Promise<{ reader: Reader; positions: Map<number, number> }> {
-    let opened = this.#readers.get(topic);
-    if (!opened) {
-      opened = this.#open(topic);
-      opened.catch(() => {});
-      this.#readers.set(topic, opened);
-    }
-    return opened;
-  }
-
-  async #open(topic: string) {
-    const { transport, lanes } = this.#options;
-    const extents = await transport.ends(topic);
-    const positions = new Map(lanes.map((lane) => [lane, extents[lane]?.begin ?? 0]));
-    const reader = await transport.read({ topic, from: positions, maxBytes: 2_000_000 });
-    return { reader, positions };
-  }
-
-  async close(topic?: string): Promise<void> {
-    for (const [name, opened] of this.#readers) {
-      if (topic !== undefined && name !== topic) continue;
-      this.#readers.delete(name);
-      await opened.then(({ reader }) => reader.close()).catch(() => {});
-    }
-  }
-}
-
-/** Items with a size in bytes between a lane's reading and the trainer; at least one fits. */
-class ByteQueue<Item> {
-  readonly #items: Item[] = [];
-  readonly #sizeOf: (item: Item) => number;
-  readonly #bound: number;
-  #bytes = 0;
-  #wake: (() => void)[] = [];
-  #end: { error: unknown } | null = null;
-
-  constructor(bound: number, sizeOf: (item: Item) => number) {
-    this.#bound = bound;
-    this.#sizeOf = sizeOf;
-  }
-
-  async #changed(): Promise<void> {
-    await new Promise<void>((resolve) => this.#wake.push(resolve));
-  }
-
-  #notify(): void {
-    for (const wake of this.#wake.splice(0)) wake();
-  }
-
-  /** Waits for room for an item of `size` bytes; false once the queue has ended. */
-  async room(size: number): Promise<boolean> {
-    while (!this.#end && this.#items.length > 0 && this.#bytes + size > this.#bound) await this.#changed();
-    return this.#end === null;
-  }
-
-  push(item: Item): void {
-    this.#items.push(item);
-    this.#bytes += this.#sizeOf(item);
-    this.#notify();
-  }
-
-  /** The next item; null after the end; throws the error that ended it. */
-  async shift(): Promise<Item | null> {
-    while (this.#items.length === 0 && !this.#end) await this.#changed();
-    const item = this.#items.shift();
-    if (item === undefined) {
-      if (this.#end?.error) throw this.#end.error;
-      return null;
-    }
-    this.#bytes -= this.#sizeOf(item);
-    this.#notify();
-    return item;
-  }
-
-  end(error: unknown = null): void {
-    this.#end ??= { error };
-    this.#notify();
-  }
-}
-
 export class Consumer {
   readonly counters: ConsumeCounters = { skipped: 0, seeks: 0, bytes: 0 };
   readonly #options: ConsumeOptions;
@@ -148,7 +60,7 @@ export class Consumer {
     this.#plan = options.meta.plan;
     this.#ledgers = opened.ledgers;
     this.#closeLedgers = opened.close;
-    this.#readers = new TopicReaders(options);
+    this.#readers = new TopicReaders(options.transport, options.lanes);
     this.#next = options.fromStep;
     const bound = options.prefetchBytes / options.lanes.length;
     const sizeOf = ({ step }: LaneStep) => this.#laneBytes(step);
