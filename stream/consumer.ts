@@ -179,8 +179,11 @@ export class Consumer {
       if (position !== entry.offset) {
         await this.#checkRetained(entry);
         reader.seek(lane, entry.offset);
-        this.counters.seeks++;
-        this.counters.skipped += Math.max(0, entry.offset - position);
+        // The val split is read again at each evaluation: no seek to be told of.
+        if (step !== VAL_STEP) {
+          this.counters.seeks++;
+          this.counters.skipped += Math.max(0, entry.offset - position);
+        }
         position = entry.offset;
         positions.set(lane, position);
       }

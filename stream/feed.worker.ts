@@ -59,15 +59,27 @@ function batchOf(lanes: readonly LaneStep[]): FeedBatch {
   };
 }
 
+const tell = (message: string) => port.postMessage({ event: message } satisfies FeedReply);
+
+/** Opens the log, waiting for one that no producer has begun: a reader makes none, lest a mistyped path look like a run. */
+async function openWhenThere(url: string, until: number): Promise<Transport> {
+  for (let told = false; ; told = true) {
+    try {
+      return await openTransport(url, { create: false, onEvent: tell });
+    } catch (error) {
+      if (!(error instanceof Fault) || error.code !== 'log-missing' || performance.now() >= until) throw error;
+    }
+    if (!told) tell(`waiting for a producer to begin ${url}`);
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+}
+
 const methods: FeedMethods = {
   async join(options) {
     run = options.run;
-    transport = await openTransport(options.transport, {
-      onEvent: (message) => port.postMessage({ event: message } satisfies FeedReply),
-    });
-    return awaitRun(transport, run, options.waitMs, (message) =>
-      port.postMessage({ event: message } satisfies FeedReply),
-    );
+    const until = performance.now() + options.waitMs;
+    transport = await openWhenThere(options.transport, until);
+    return awaitRun(transport, run, Math.max(0, until - performance.now()), tell);
   },
   async start({ meta, fromStep, prefetchBytes, groups: count }) {
     if (!transport) throw new Error('join the run first');

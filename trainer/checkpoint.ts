@@ -53,6 +53,7 @@ const stateSchema = z.object({
     threads: z.int(),
     arch: z.string(),
     isa: z.string(),
+    engine: z.string(),
   }),
   files: z.object({ [WEIGHTS]: digest, [OPTIMIZER]: digest }),
 });

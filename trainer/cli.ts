@@ -2,15 +2,27 @@
 // The `trainer` command: flags into options.
 
 import { Command, Option } from 'commander';
-import { runProgram, SPLITS, wholeNumber } from '#shards';
+import { Fault, runProgram, SPLITS, wholeNumber } from '#shards';
 import { type ConsumeOptions, consume } from './consume.ts';
 import { evaluateCheckpoint } from './evaluate-checkpoint.ts';
 
 const GIB = 1024 ** 3;
 const say = (line: string) => process.stderr.write(`${line}\n`);
-const collect = (value: string, all: string[]) => [...all, value];
+const figure = (loss: number | null) => loss?.toFixed(4) ?? 'unknown';
 const percent = (share: number) => `${(100 * share).toFixed(2)} %`;
 const backendOption = () => new Option('--backend <name>', 'auto, tfjs-node or wasm').default('auto');
+
+/** Only the form of a --set: which keys and values there are, the run's recipe tells. */
+function collectSetting(setting: string, all: string[]): string[] {
+  if (/^[^=]+=/.test(setting)) return [...all, setting];
+  throw new Fault({
+    code: 'usage',
+    received: `--set ${setting}`,
+    expected: 'KEY=VALUE, as in --set optimizer.lr=0.2',
+    remedy: 'correct --set',
+    exit: 2,
+  });
+}
 
 /** The first SIGINT or SIGTERM ends the run after its step, with a checkpoint. */
 function interruption(): AbortSignal {
@@ -31,11 +43,11 @@ program
   .option(
     '--set <key=value>',
     'change a key of the recipe outside the stream, as in --set optimizer.lr=0.2',
-    collect,
+    collectSetting,
     [],
   )
   .option('--resume', 'go on from the newest checkpoint in OUT, from step 0 if there is none', false)
-  .option('--allow-other-numerics', 'resume under another backend, library, thread count or processor', false)
+  .option('--allow-other-numerics', 'resume under another backend, library, thread count, processor or V8', false)
   .option('--wait <seconds>', 'how long to wait for a run that nobody has begun', wholeNumber('--wait', 0), 300)
   .option('--prefetch <bytes>', 'most bytes of batches read ahead', wholeNumber('--prefetch', 1), GIB)
   .option('--json', 'print the result as one object on the last line', false)
@@ -50,7 +62,7 @@ program
     };
     const result = await consume(options);
     const { steps, seconds, firstLoss, finalLoss, evaluation } = result;
-    const text = `done: ${steps} steps in ${seconds.toFixed(1)} s; loss ${firstLoss.toFixed(4)} → ${finalLoss.toFixed(4)}`;
+    const text = `done: ${steps} steps in ${seconds.toFixed(1)} s; loss ${figure(firstLoss)} → ${figure(finalLoss)}`;
     const scores = evaluation ? `; val top-1 ${percent(evaluation.top1)}, top-5 ${percent(evaluation.top5)}` : '';
     process.stdout.write(`${json ? JSON.stringify(result) : text + scores}\n`);
   });

@@ -1,9 +1,6 @@
 // `trainer consume`: joins a run, takes up the newest checkpoint, trains to the plan's end.
 
-import { randomUUID } from 'node:crypto';
-import { mkdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { Fault, writeFileDurably } from '#shards';
+import { Fault } from '#shards';
 import {
   checkStepBound,
   Feed,
@@ -14,19 +11,21 @@ import {
   resolvePlan,
   topicsOf,
   trainHashOf,
-  trainPartOf,
   untilAborted,
   withSettings,
 } from '#stream';
-import { type Backend, loadBackend } from './backend/backend.ts';
-import { type Checkpoint, latestCheckpoint, readCheckpoint, writeCheckpoint } from './checkpoint.ts';
+import { type Backend, checkBackendName, loadBackend } from './backend/backend.ts';
+import { writeCheckpoint } from './checkpoint.ts';
+import { withCleanup } from './cleanup.ts';
 import { type EvaluationResult, evaluate } from './evaluate.ts';
 import { Journal, type JournalEntry } from './journal.ts';
 import { lockOut } from './lock.ts';
-import { train } from './loop.ts';
+import { endsEpoch, train } from './loop.ts';
 import { type ResolutionSwitch, resolutionSwitches } from './methods/progressive-resizing/progressive-resizing.ts';
 import type { Model } from './model/model.ts';
 import { buildModel } from './model/resnet.ts';
+import { Reporting, trainerId } from './reporting.ts';
+import { checkpointOf, folderToResume, otherNumerics } from './resume.ts';
 import { createState, disposeState, downloadState, type TrainState, uploadState } from './state.ts';
 import { type PhaseResult, PhaseTally } from './tally.ts';
 
@@ -52,29 +51,37 @@ export interface ConsumeResult {
   readonly backend: string;
   readonly steps: number;
   readonly seconds: number;
-  /** Mean losses over the first and the last epoch of the run. */
-  readonly firstLoss: number;
-  readonly finalLoss: number;
+  /** Mean losses over the first and the last epoch of the run; null where the journal lacks steps of it. */
+  readonly firstLoss: number | null;
+  readonly finalLoss: number | null;
   readonly phases: readonly PhaseResult[];
   /** The last evaluation on the val topic. */
   readonly evaluation: EvaluationResult | null;
+  /** What the reading met: bytes, records skipped, seeks, and the transport's retries and reconnects. */
+  readonly counters: Readonly<Record<string, number>>;
 }
 
+/** Trains to the plan's end. What can be known to be wrong without the run is told before it is waited for. */
 export async function consume(options: ConsumeOptions): Promise<ConsumeResult> {
-  const lock = await lockOut(options.out);
-  const feed = new Feed(options.onLine);
-  try {
-    const { transport, run, waitMs, signal } = options;
-    const meta = await untilAborted(feed.join({ transport, run, waitMs }), signal);
-    if (!meta) throw interrupted('before the run was joined');
-    return await new Session(options, feed, meta).run();
-  } finally {
-    await feed.close();
-    await lock.release();
-  }
+  const { transport, run, out, waitMs, signal, onLine } = options;
+  checkBackendName(options.backend);
+  const lock = await lockOut(out);
+  const joined = async () => {
+    const folder = await folderToResume(out, options);
+    const feed = new Feed(onLine);
+    const trained = async () => {
+      const meta = await untilAborted(feed.join({ transport, run, waitMs }), signal);
+      if (!meta) throw interrupted('before the run was joined');
+      return new Session(options, feed, meta).run(folder);
+    };
+    return withCleanup(trained, () => feed.close());
+  };
+  return withCleanup(joined, () => lock.release());
 }
 
-/** How often a step is shown and reported at most, ms. */
+/** How long an interrupted trainer tries to report, ms. */
+const LAST_REPORT_MS = 5000;
+/** How often a step is shown at most, ms. */
 const TELL_MS = 1000;
 
 class Session {
@@ -97,37 +104,27 @@ class Session {
     this.#tally = new PhaseTally(meta.plan, (resolution) => topicsOf(options.run).train(resolution));
   }
 
-  async run(): Promise<ConsumeResult> {
-    const { out, run, signal, onLine, prefetchBytes } = this.#options;
-    const { plan } = this.#meta;
+  /** `folder`: the checkpoint to resume from; null for a start at step 0. */
+  async run(folder: string | null): Promise<ConsumeResult> {
+    const { run, onLine, prefetchBytes, backend: name } = this.#options;
+    const { plan, dataset } = this.#meta;
     const start = performance.now();
     checkStepBound(plan, prefetchBytes, '--prefetch');
-    const checkpoint = await this.#checkpoint();
-    const backend = await loadBackend(this.#options.backend);
+    const checkpoint = folder && (await checkpointOf(folder, this.#meta, this.#recipe));
+    const backend = await loadBackend(name);
     if (backend.note) onLine(backend.note);
-    if (checkpoint) this.#checkNumerics(checkpoint, backend);
-    const model = buildModel(this.#recipe.model, this.#meta.dataset.classes.length);
+    const other = checkpoint && otherNumerics(backend.numerics, checkpoint.numerics, this.#options);
+    if (other) onLine(other);
+    const model = buildModel(this.#recipe.model, dataset.classes.length);
     const state = checkpoint
       ? uploadState(backend, model, checkpoint.state)
       : createState(backend, model, this.#recipe.seed);
     this.#checkpointStep = state.step;
     onLine(`${backend.name}, ${backend.numerics.threads} threads; step ${state.step} of ${plan.steps}`);
-    const journal = await Journal.open(out, state.step, (entry) => this.#tally.add(entry, null));
-    const trainer = await trainerId(out);
-    await this.#report(trainer, state.step);
-    await this.#feed.start({ meta: this.#meta, fromStep: state.step, groups: this.#recipe.groups, prefetchBytes });
-
-    const reporting = this.#reportRegularly(trainer, state);
-    try {
-      await this.#train(journal, backend, model, state);
-      if (signal.aborted) await this.#save(journal, backend, model, state);
-    } finally {
-      await reporting.stop();
-      await journal.close();
-    }
-    await this.#report(trainer, state.step);
-    disposeState(backend, state);
-    if (signal.aborted) throw interrupted(`at step ${state.step} of ${plan.steps}`);
+    await withCleanup(
+      () => this.#toTheEnd(backend, model, state),
+      async () => disposeState(backend, state),
+    );
     return {
       run,
       backend: backend.name,
@@ -135,24 +132,63 @@ class Session {
       seconds: (performance.now() - start) / 1000,
       ...this.#tally.result(),
       evaluation: this.#evaluation,
+      counters: await this.#feed.counters(),
     };
   }
 
-  #train(journal: Journal, backend: Backend, model: Model, state: TrainState): Promise<void> {
+  /** Trains with a journal and reports beside it. Fault `interrupted` where a signal ended it before the plan's end. */
+  async #toTheEnd(backend: Backend, model: Model, state: TrainState): Promise<void> {
+    const { out, signal, prefetchBytes } = this.#options;
+    const { plan } = this.#meta;
+    const trainer = await trainerId(out);
+    const journal = await this.#openJournal(state);
+    const trained = async () => {
+      await this.#report(trainer, state.step);
+      await this.#feed.start({ meta: this.#meta, fromStep: state.step, groups: this.#recipe.groups, prefetchBytes });
+      const reporting = new Reporting({ state, feed: this.#feed, write: (step) => this.#report(trainer, step) });
+      const train = async () => {
+        await this.#train(journal, backend, model, state, AbortSignal.any([signal, reporting.failure]));
+        if (signal.aborted) await this.#save(journal, backend, model, state);
+        await this.#lastReport(reporting, trainer, state.step);
+      };
+      await withCleanup(train, async () => reporting.stop());
+    };
+    await withCleanup(trained, () => journal.close());
+    await this.#tellCounters();
+    if (signal.aborted && state.step < plan.steps) throw interrupted(`at step ${state.step} of ${plan.steps}`);
+  }
+
+  async #openJournal({ step }: TrainState): Promise<Journal> {
+    const journal = await Journal.open(this.#options.out, step, (entry) => this.#tally.add(entry, null));
+    const { lastStep } = journal;
+    if (lastStep < step - 1) {
+      const held = lastStep < 0 ? 'no steps' : `steps up to ${lastStep}`;
+      this.#options.onLine(
+        `the journal holds ${held}, the checkpoint resumes at ${step}: those between are lost to it`,
+      );
+    }
+    return journal;
+  }
+
+  #train(journal: Journal, backend: Backend, model: Model, state: TrainState, signal: AbortSignal): Promise<void> {
+    const { plan } = this.#meta;
     // From the end of what surrounds a step to the end of the next step: its wait and its work.
     let mark = performance.now();
     return train({
       feed: this.#feed,
-      plan: this.#meta.plan,
+      plan,
       recipe: this.#recipe,
       backend,
       model,
       state,
-      signal: this.#options.signal,
+      signal,
+      onWait: (step) => this.#options.onLine(`waits for step ${step + 1}/${plan.steps}`),
       onStep: async (entry) => {
         this.#tally.add(entry, performance.now() - mark);
         await journal.append(entry);
-        if (state.step % this.#recipe.checkpointSteps === 0) await this.#save(journal, backend, model, state);
+        // At an epoch's end only after the evaluation: a run killed between the two would never do it.
+        if (state.step % this.#recipe.checkpointSteps === 0 && !endsEpoch(plan, entry.step))
+          await this.#save(journal, backend, model, state);
         this.#tell(entry);
         mark = performance.now();
       },
@@ -162,46 +198,6 @@ class Session {
         mark = performance.now();
       },
     });
-  }
-
-  /** The checkpoint to resume from, checked against this run; null for a start at step 0. */
-  async #checkpoint(): Promise<Checkpoint | null> {
-    const { out, resume } = this.#options;
-    const folder = await latestCheckpoint(out);
-    if (!folder) return null;
-    if (!resume)
-      throw new Fault({
-        code: 'out-taken',
-        received: `--out ${out}, which holds ${folder}`,
-        expected: 'a folder without checkpoints, or --resume',
-        remedy: 'add --resume to go on, or choose another --out',
-      });
-    const checkpoint = await readCheckpoint(folder);
-    const { recipe, dataset } = checkpoint;
-    const differing =
-      firstDifference(this.#meta.plan, resolvePlan(recipe, dataset), 'plan') ??
-      firstDifference(trainPartOf(this.#recipe), trainPartOf(recipe), 'recipe');
-    if (differing)
-      throw new Fault({
-        code: 'checkpoint-of-another-run',
-        received: `${differing.key} = ${differing.ours}`,
-        expected: `${differing.theirs}, which ${folder} was trained with`,
-        remedy: 'resume with the same run and the same --set, or choose another --out',
-      });
-    return checkpoint;
-  }
-
-  #checkNumerics(checkpoint: Checkpoint, backend: Backend): void {
-    const differing = firstDifference(backend.numerics, checkpoint.numerics, 'numerics');
-    if (!differing) return;
-    if (!this.#options.allowOtherNumerics)
-      throw new Fault({
-        code: 'other-numerics',
-        received: `${differing.key} = ${differing.ours}`,
-        expected: `${differing.theirs}, as in the checkpoint: else the curve is not the same to the bit`,
-        remedy: 'resume with the same backend and threads, or add --allow-other-numerics',
-      });
-    this.#options.onLine(`resuming under other numerics: ${differing.key} was ${differing.theirs}`);
   }
 
   async #save(journal: Journal, backend: Backend, model: Model, state: TrainState): Promise<void> {
@@ -242,25 +238,24 @@ class Session {
     );
   }
 
-  /** Reports beside the steps, and without delay when this trainer waits: a producer may be waiting for its report. */
-  #reportRegularly(trainer: string, state: TrainState): { stop: () => Promise<void> } {
-    let reported = state.step;
-    let at = performance.now();
-    let last = Promise.resolve();
-    const timer = setInterval(() => {
-      if (state.step === reported || (!this.#feed.waiting && performance.now() - at < TELL_MS)) return;
-      reported = state.step;
-      at = performance.now();
-      last = last.then(() => this.#report(trainer, reported));
-      // Met at `stop`; a log that is gone also ends the feed.
-      last.catch(() => {});
-    }, 20);
-    return {
-      stop: () => {
-        clearInterval(timer);
-        return last;
-      },
+  /** One line at the end of what was out of the ordinary. */
+  async #tellCounters(): Promise<void> {
+    const { bytes: _, ...counters } = await this.#feed.counters();
+    const met = Object.entries(counters).filter(([, count]) => count !== 0);
+    if (met.length > 0) this.#options.onLine(`reading: ${met.map(([name, count]) => `${name} ${count}`).join(', ')}`);
+  }
+
+  /** A signal's end does not wait for a log that is gone: the checkpoint is written, producers keep what they knew. */
+  async #lastReport(reporting: Reporting, trainer: string, step: number): Promise<void> {
+    const { signal, onLine } = this.#options;
+    const written = async () => {
+      await reporting.finish();
+      await this.#report(trainer, step);
+      return true;
     };
+    if (!signal.aborted) await written();
+    else if (!(await untilAborted(written(), AbortSignal.timeout(LAST_REPORT_MS))))
+      onLine(`step ${step} is not reported: the log gave no answer in ${LAST_REPORT_MS / 1000} s`);
   }
 
   #report(trainer: string, step: number): Promise<void> {
@@ -281,17 +276,6 @@ function settingsOutsidePlan(meta: RunMeta, settings: readonly string[]): Recipe
     remedy: 'give such keys to stream produce under another --run',
     exit: 2,
   });
-}
-
-/** Who this trainer is in RUN.progress: kept in OUT, so that a restarted one takes up its own entry. */
-async function trainerId(out: string): Promise<string> {
-  const file = join(out, 'trainer-id');
-  await mkdir(out, { recursive: true });
-  const known = await readFile(file, 'utf8').catch(() => '');
-  if (known.trim() !== '') return known.trim();
-  const id = randomUUID();
-  await writeFileDurably(file, `${id}\n`);
-  return id;
 }
 
 function interrupted(where: string): Fault {

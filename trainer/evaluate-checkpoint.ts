@@ -2,7 +2,7 @@
 
 import type { Split } from '#shards';
 import { evaluationSamples } from '#stream';
-import { loadBackend } from './backend/backend.ts';
+import { checkBackendName, loadBackend } from './backend/backend.ts';
 import { latestCheckpoint, readCheckpoint } from './checkpoint.ts';
 import { type EvaluationResult, evaluate } from './evaluate.ts';
 import { disposeState, uploadState } from './state.ts';
@@ -27,6 +27,7 @@ export interface EvaluateResult extends EvaluationResult {
 }
 
 export async function evaluateCheckpoint(options: EvaluateOptions): Promise<EvaluateResult> {
+  checkBackendName(options.backend);
   const folder = (await latestCheckpoint(options.checkpoint)) ?? options.checkpoint;
   const { state: host, model, recipe } = await readCheckpoint(folder);
   const { cropRatio } = recipe.evaluation;

@@ -21,9 +21,12 @@ export interface JournalEntry {
 
 export class Journal {
   readonly #handle: FileHandle;
+  /** The last step that the journal held when it was opened; −1 where it held none. */
+  readonly lastStep: number;
 
-  private constructor(handle: FileHandle) {
+  private constructor(handle: FileHandle, lastStep: number) {
     this.#handle = handle;
+    this.lastStep = lastStep;
   }
 
   /**
@@ -33,13 +36,18 @@ export class Journal {
   static async open(out: string, step: number, onKept: (entry: JournalEntry) => void = () => {}): Promise<Journal> {
     const path = join(out, 'journal.jsonl');
     const handle = await open(path, 'a');
+    let lastStep = -1;
+    const keep = (entry: JournalEntry) => {
+      lastStep = entry.step;
+      onKept(entry);
+    };
     try {
-      await truncate(path, await bytesBefore(path, step, onKept));
+      await truncate(path, await bytesBefore(path, step, keep));
     } catch (error) {
       await handle.close();
       throw error;
     }
-    return new Journal(handle);
+    return new Journal(handle, lastStep);
   }
 
   /** One line in one write, so that a killed process leaves whole lines but the last. */

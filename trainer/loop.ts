@@ -18,24 +18,49 @@ export interface Loop {
   /** Moved from step to step. */
   readonly state: TrainState;
   readonly signal: AbortSignal;
+  /** After 10 s without the batch of `step`, and every minute from then on. */
+  readonly onWait: (step: number) => void;
   /** After each step, with the state already moved. */
   readonly onStep: (entry: JournalEntry) => Promise<void>;
   /** After the last step of each epoch, after `onStep`. */
   readonly onEpoch: (epoch: number, resolution: number) => Promise<void>;
 }
 
+/** How long a wait for data goes on before it is told, and until it is told again, ms. */
+const WAIT_MS = { first: 10_000, next: 60_000 };
+
+/** Whether `step` is the last of its epoch. */
+export function endsEpoch(plan: Plan, step: number): boolean {
+  const { phase, stepInEpoch } = placeOf(plan, step);
+  return stepInEpoch === phase.stepsPerEpoch - 1;
+}
+
 /** Trains from `state.step` to the plan's end, or until aborted. */
 export async function train(loop: Loop): Promise<void> {
-  const { feed, plan, signal, onStep, onEpoch } = loop;
+  const { feed, plan, state, signal, onWait, onStep, onEpoch } = loop;
   let waited = feed.waitMs;
   while (!signal.aborted) {
-    const batch = await untilAborted(feed.next(), signal);
+    const batch = await telling(() => onWait(state.step), untilAborted(feed.next(), signal));
     if (!batch) return;
     const waitMs = feed.waitMs - waited;
     waited = feed.waitMs;
     await onStep(oneStep(loop, batch, waitMs));
-    const { phase, epoch, stepInEpoch } = placeOf(plan, batch.step);
-    if (stepInEpoch === phase.stepsPerEpoch - 1) await onEpoch(epoch, phase.resolution);
+    const { phase, epoch } = placeOf(plan, batch.step);
+    if (endsEpoch(plan, batch.step)) await onEpoch(epoch, phase.resolution);
+  }
+}
+
+/** The promise's value; calls `tell` while it is long in coming. */
+async function telling<Value>(tell: () => void, promise: Promise<Value>): Promise<Value> {
+  const again = () => {
+    tell();
+    timer = setTimeout(again, WAIT_MS.next);
+  };
+  let timer = setTimeout(again, WAIT_MS.first);
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -12,18 +12,22 @@ export interface PhaseResult {
   readonly fixres: boolean;
   /** Of the steps that this process ran, evaluations and checkpoints left out; 0 where it ran none. */
   readonly imagesPerSecond: number;
-  /** Mean losses over the phase's first and last epoch. */
-  readonly firstLoss: number;
-  readonly lastLoss: number;
+  /** Mean losses over the phase's first and last epoch; null where not every step of it is known. */
+  readonly firstLoss: number | null;
+  readonly lastLoss: number | null;
+}
+
+interface Losses {
+  readonly sum: number;
+  readonly count: number;
 }
 
 interface Totals {
-  readonly losses: Map<number, number[]>;
+  /** By epoch. */
+  readonly losses: Map<number, Losses>;
   images: number;
   ms: number;
 }
-
-const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 export class PhaseTally {
   readonly #plan: Plan;
@@ -41,20 +45,26 @@ export class PhaseTally {
     { step, epoch, loss, samples }: Pick<JournalEntry, 'step' | 'epoch' | 'loss' | 'samples'>,
     ms: number | null,
   ): void {
-    const totals = this.#phases[placeOf(this.#plan, step).phase.index];
-    if (!totals) return;
     const { phase } = placeOf(this.#plan, step);
+    const totals = this.#phases[phase.index];
+    if (!totals) return;
     // A phase's first and last epoch are all that is told: a long run's other losses stay in the journal.
-    if (epoch === phase.firstEpoch || epoch === phase.firstEpoch + phase.epochs - 1)
-      totals.losses.set(epoch, [...(totals.losses.get(epoch) ?? []), loss]);
+    if (epoch === phase.firstEpoch || epoch === phase.firstEpoch + phase.epochs - 1) {
+      const { sum, count } = totals.losses.get(epoch) ?? { sum: 0, count: 0 };
+      totals.losses.set(epoch, { sum: sum + loss, count: count + 1 });
+    }
     if (ms === null) return;
     totals.images += samples;
     totals.ms += ms;
   }
 
-  result(): { firstLoss: number; finalLoss: number; phases: PhaseResult[] } {
+  result(): { firstLoss: number | null; finalLoss: number | null; phases: PhaseResult[] } {
     const phases = this.#plan.phases.map((phase, i): PhaseResult => {
       const { losses, images, ms } = this.#phases[i] as Totals;
+      const meanOf = (epoch: number) => {
+        const { sum, count } = losses.get(epoch) ?? { sum: 0, count: 0 };
+        return count === phase.stepsPerEpoch ? sum / count : null;
+      };
       return {
         resolution: phase.resolution,
         topic: this.#topicOf(phase.resolution),
@@ -62,10 +72,10 @@ export class PhaseTally {
         toStep: phase.firstStep + phase.epochs * phase.stepsPerEpoch,
         fixres: phase.crop === 'centre',
         imagesPerSecond: ms > 0 ? (images * 1000) / ms : 0,
-        firstLoss: mean(losses.get(phase.firstEpoch) ?? []),
-        lastLoss: mean(losses.get(phase.firstEpoch + phase.epochs - 1) ?? []),
+        firstLoss: meanOf(phase.firstEpoch),
+        lastLoss: meanOf(phase.firstEpoch + phase.epochs - 1),
       };
     });
-    return { firstLoss: phases[0]?.firstLoss ?? NaN, finalLoss: phases.at(-1)?.lastLoss ?? NaN, phases };
+    return { firstLoss: phases[0]?.firstLoss ?? null, finalLoss: phases.at(-1)?.lastLoss ?? null, phases };
   }
 }

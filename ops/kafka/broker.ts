@@ -162,7 +162,8 @@ async function format(dir: string, ports: Ports, java: string, jvm: readonly str
   const properties = join(dir, 'format.properties');
   await writeFile(properties, serverProperties(ports, aside));
   const id = randomBytes(16).toString('base64url');
-  const args = ['kafka.tools.StorageTool', 'format', '--standalone', '-t', id, '-c', properties];
+  // With '=': an id may begin with '-', which would be taken for an option.
+  const args = ['kafka.tools.StorageTool', 'format', '--standalone', `--cluster-id=${id}`, '-c', properties];
   try {
     await run(java, [...jvm, ...args]);
   } catch (error) {

@@ -1,7 +1,24 @@
 // `ops quickstart`, which `npm run quickstart` calls.
 
 import { Command, Option } from 'commander';
-import { wholeNumber } from '#shards';
+import { Fault, wholeNumber } from '#shards';
+
+/** The first SIGINT or SIGTERM ends the quickstart with all that it started; its reason is the Fault to end with. */
+function interruption(): AbortSignal {
+  const controller = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () =>
+      controller.abort(
+        new Fault({
+          code: 'interrupted',
+          received: signal,
+          expected: "the quickstart's end",
+          remedy: 'start it again: it begins anew',
+        }),
+      ),
+    );
+  return controller.signal;
+}
 
 /** The quickstart's options; the work itself is loaded when it is asked for. */
 export function quickstartCommand(): Command {
@@ -14,12 +31,12 @@ export function quickstartCommand(): Command {
     )
     .option('--backend <name>', 'auto, tfjs-node or wasm', 'auto')
     .option('--seed <n>', "the stream's and the weights' seed", wholeNumber('--seed', 0), 0)
-    .option('--out <dir>', 'folder to make anew', 'runs/quickstart')
+    .option('--out <dir>', 'folder to make, or to empty where an earlier quickstart made it', 'runs/quickstart')
     .option('--json', 'print summary.json as one object on the last line')
     .action(async ({ json, ...options }) => {
       const { quickstart } = await import('./quickstart.ts');
       const onLine = (line: string) => process.stderr.write(`${line}\n`);
-      const { summary, table, picture } = await quickstart({ ...options, onLine });
+      const { summary, table, picture } = await quickstart({ ...options, onLine, signal: interruption() });
       process.stdout.write(
         json
           ? `${JSON.stringify(summary)}\n`

@@ -7,6 +7,13 @@ import { Fault } from '#shards';
 
 export type CommandName = 'preprocess' | 'stream' | 'trainer';
 
+export interface CommandOptions {
+  /** Told of each line on stderr. */
+  readonly onLine: (line: string) => void;
+  /** Stops the command. */
+  readonly signal: AbortSignal;
+}
+
 export interface RunningCommand {
   /** The object on the last line of stdout. Rejects with a Fault where the command fails. */
   readonly result: Promise<Record<string, unknown>>;
@@ -19,12 +26,13 @@ const GRACE_MS = 10_000;
 /** Two lines that TensorFlow writes whenever it is loaded, before any of its settings could silence it. */
 const GREETING = /absl::InitializeLog|oneDNN custom operations are on/;
 
-/** Starts `NAME args --json`; the lines it writes to stderr go to `onLine`. */
+/** Starts `NAME args --json`. Throws the signal's reason where that is aborted already. */
 export function startCommand(
   name: CommandName,
   args: readonly string[],
-  onLine: (line: string) => void,
+  { onLine, signal }: CommandOptions,
 ): RunningCommand {
+  signal.throwIfAborted();
   const file = fileURLToPath(new URL(`../../${name}/cli.js`, import.meta.url));
   const child = spawn(process.execPath, [file, ...args, '--json'], { stdio: ['ignore', 'pipe', 'pipe'] });
   createInterface({ input: child.stderr }).on('line', (line) => {
@@ -36,12 +44,15 @@ export function startCommand(
   });
   const orphan = () => child.kill('SIGKILL');
   process.once('exit', orphan);
+  const aborted = () => stop(child);
+  signal.addEventListener('abort', aborted);
   const result = new Promise<Record<string, unknown>>((resolve, reject) => {
     child.once('error', reject);
-    child.once('close', (code, signal) => {
+    child.once('close', (code, killedBy) => {
       process.off('exit', orphan);
+      signal.removeEventListener('abort', aborted);
       if (code === 0) resolve(JSON.parse(last) as Record<string, unknown>);
-      else reject(failed(name, args, code ?? signal ?? 'nothing', last));
+      else reject(failed(name, args, code ?? killedBy ?? 'nothing', last));
     });
   });
   result.catch(() => {});
@@ -72,10 +83,10 @@ function stop(child: ChildProcess): void {
 }
 
 /** Runs one command to its end. */
-export function runCommand(
+export async function runCommand(
   name: CommandName,
   args: readonly string[],
-  onLine: (line: string) => void,
+  options: CommandOptions,
 ): Promise<Record<string, unknown>> {
-  return startCommand(name, args, onLine).result;
+  return startCommand(name, args, options).result;
 }

@@ -1,6 +1,6 @@
 // The whole way of the data on the photos that ship with the project: pack, stream, train, evaluate, show.
 
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openSplit, readManifest, type Split } from '#shards';
@@ -8,15 +8,18 @@ import { loadRecipe } from '#stream';
 import type { ConsumeResult, EvaluateResult } from '#trainer';
 import { downKafka, upKafka } from '../kafka/broker.ts';
 import { runCommand, startCommand } from './commands.ts';
+import { makeAnew } from './out.ts';
 import { largestShare, type Summary, summarise, tableOf } from './summary.ts';
 
 export interface QuickstartOptions {
   readonly transport: 'log' | 'kafka';
   readonly backend: string;
   readonly seed: number;
-  /** Made anew. */
+  /** Made anew; Fault `out-taken` where that would empty a folder of somebody's own. */
   readonly out: string;
   readonly onLine: (line: string) => void;
+  /** Stops all that runs; its reason is then what the quickstart ends with. */
+  readonly signal: AbortSignal;
 }
 
 export interface QuickstartResult {
@@ -30,12 +33,21 @@ const RUN = 'quickstart';
 const PHOTOS = fileURLToPath(new URL('../../../test/fixtures/photos', import.meta.url));
 
 export async function quickstart(options: QuickstartOptions): Promise<QuickstartResult> {
-  const { out, onLine } = options;
-  await rm(out, { recursive: true, force: true });
-  await mkdir(out, { recursive: true });
-  if (options.transport === 'log') return quickstartOn(`log:${join(out, 'log')}`, options);
-  const dir = join(out, 'kafka');
-  onLine('starting a Kafka broker');
+  const { out, signal } = options;
+  await makeAnew(out);
+  try {
+    if (options.transport === 'kafka') return await withBroker(options);
+    return await quickstartOn(`log:${join(out, 'log')}`, options);
+  } catch (error) {
+    // What the children say of their end would hide why.
+    signal.throwIfAborted();
+    throw error;
+  }
+}
+
+async function withBroker(options: QuickstartOptions): Promise<QuickstartResult> {
+  const dir = join(options.out, 'kafka');
+  options.onLine('starting a Kafka broker');
   const { transport } = await upKafka({ dir });
   try {
     return await quickstartOn(transport, options);
@@ -45,26 +57,26 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
 }
 
 async function quickstartOn(transport: string, options: QuickstartOptions): Promise<QuickstartResult> {
-  const { out, seed, backend, onLine } = options;
+  const { out, seed, backend, onLine, signal } = options;
   const start = performance.now();
   const shards = join(out, 'shards');
   const trained = join(out, 'trained');
   const picture = join(out, 'batch.png');
   const resolutions = (await loadRecipe(RUN)).phases.map(({ resolution }) => resolution);
   const resolution = resolutions.at(-1) ?? 0;
-  const tell = (who: string) => (line: string) => onLine(`${who.padEnd(10)} ${line}`);
+  const as = (who: string) => ({ signal, onLine: (line: string) => onLine(`${who.padEnd(10)} ${line}`) });
 
   const buckets = [...new Set(resolutions)].join(',');
   await runCommand(
     'preprocess',
     ['shard', '--source', PHOTOS, '--out', shards, '--buckets', buckets],
-    tell('preprocess'),
+    as('preprocess'),
   );
 
   const run = ['--run', RUN, '--transport', transport];
   const settings = ['--shards', shards, '--recipe', RUN, '--set', `seed=${seed}`];
-  const producer = startCommand('stream', ['produce', ...run, ...settings], tell('stream'));
-  const trainer = startCommand('trainer', ['consume', ...run, '--out', trained, '--backend', backend], tell('trainer'));
+  const producer = startCommand('stream', ['produce', ...run, ...settings], as('stream'));
+  const trainer = startCommand('trainer', ['consume', ...run, '--out', trained, '--backend', backend], as('trainer'));
   let consumed: ConsumeResult;
   try {
     const [, result] = await Promise.all([producer.result, trainer.result]);
@@ -78,11 +90,11 @@ async function quickstartOn(transport: string, options: QuickstartOptions): Prom
 
   const evaluateOn = async (split: Split) => {
     const args = ['evaluate', '--checkpoint', trained, '--shards', shards, '--resolution', String(resolution)];
-    const result = await runCommand('trainer', [...args, '--split', split, '--backend', backend], tell('trainer'));
+    const result = await runCommand('trainer', [...args, '--split', split, '--backend', backend], as('trainer'));
     return result as unknown as EvaluateResult;
   };
   const [train, val] = [await evaluateOn('train'), await evaluateOn('val')];
-  await runCommand('stream', ['inspect', ...run, '--step', '0', '--image', picture], tell('stream'));
+  await runCommand('stream', ['inspect', ...run, '--step', '0', '--image', picture], as('stream'));
 
   const manifest = await readManifest(shards);
   const chanceOf = async (split: Split) => {

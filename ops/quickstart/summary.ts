@@ -54,12 +54,18 @@ export function summarise({ transport, seconds, consumed, train, val, chance }: 
       toStep,
       imagesPerSecond,
     })),
-    firstLoss: consumed.firstLoss,
-    finalLoss: consumed.finalLoss,
+    firstLoss: known(consumed.firstLoss),
+    finalLoss: known(consumed.finalLoss),
     trainTop1: train.top1,
     valTop1: val.top1,
     chance,
   };
+}
+
+/** A run from its first step to its last knows every loss. */
+function known(loss: number | null): number {
+  if (loss === null) throw new Error('the trainer does not know a loss of a run that it did from the start');
+  return loss;
 }
 
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
@@ -74,8 +80,8 @@ export function tableOf(summary: Summary, consumed: ConsumeResult, dataset: Mani
       phase.topic,
       `${phase.fromStep}–${phase.toStep - 1}`,
       phase.imagesPerSecond.toFixed(0),
-      phase.firstLoss.toFixed(3),
-      phase.lastLoss.toFixed(3),
+      known(phase.firstLoss).toFixed(3),
+      known(phase.lastLoss).toFixed(3),
       phase.fixres ? 'FixRes: last norm and fc' : 'all weights',
     ]),
   ];

@@ -1,6 +1,7 @@
 // What a person gets wrong ends with one line (received, expected, remedy) and the right exit code, and leaves nothing.
 
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { cp, mkdir, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -114,9 +115,17 @@ describe('stream and trainer', () => {
     );
   });
 
-  it('a run that nobody has begun', async () => {
-    const args = ['consume', '--run', 'nobody', '--transport', newLog(), '--out', temporaryFolder(), '--wait', '0'];
-    assertFault(await run('trainer', args), 1, /run-missing: no run 'nobody'/);
+  it('a run that nobody has begun, in a log and in none', async () => {
+    const log = newLog();
+    const consume = ['consume', '--transport', log, '--out', temporaryFolder(), '--wait', '0', '--run'];
+    assertFault(await run('trainer', [...consume, 'nobody']), 1, /log-missing: no log at/);
+    assertFault(await run('stream', ['status', '--transport', log, '--run', 'nobody']), 1, /log-missing: no log at/);
+    assert.deepEqual(existsSync(log.slice('log:'.length)), false);
+    const short = ['--recipe', 'quickstart', '--set', 'phases=[{resolution: 48, epochs: 1, batch: 16}]'];
+    assert.equal((await produce(short, log)).code, 0);
+    assertFault(await run('trainer', [...consume, 'nobody']), 1, /run-missing: no run 'nobody'/);
+    const inspect = ['inspect', '--transport', log, '--run', 'bad', '--step', '2', '--image', '/no/such/folder/x.png'];
+    assertFault(await run('stream', inspect), 1, /image-not-written/);
   });
 
   it('a setting that would change the stream, and one that does not exist', async () => {

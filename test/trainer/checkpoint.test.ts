@@ -62,6 +62,7 @@ function someCheckpoint(step: number, recipe = RECIPE): Checkpoint {
       threads: 2,
       arch: 'x64',
       isa: 'avx2',
+      engine: '11.3',
     },
   };
 }

@@ -30,6 +30,7 @@ async function inFolder(body: (out: string, path: string) => Promise<void>): Pro
 test('a line a step, readable while the run goes on', async () => {
   await inFolder(async (out, path) => {
     const journal = await Journal.open(out, 0);
+    assert.equal(journal.lastStep, -1);
     await journal.append(entry(0));
     assert.equal(await readFile(path, 'utf8'), lines(0));
     await journal.append(entry(1));
@@ -45,6 +46,7 @@ test('on resume the lines at or after the checkpoint are cut, and new ones follo
     const kept: JournalEntry[] = [];
     const journal = await Journal.open(out, 3, (line) => kept.push(line));
     assert.deepEqual(kept, [entry(0), entry(1), entry(2)]);
+    assert.equal(journal.lastStep, 2);
     assert.equal(await readFile(path, 'utf8'), lines(0, 1, 2));
     await journal.append(entry(3));
     await journal.close();

@@ -14,6 +14,8 @@ export interface Numerics {
   readonly arch: string;
   /** The widest vector instructions that the processor has, by which the libraries choose their code. */
   readonly isa: string;
+  /** V8's version: the learning rate takes its Math.cos. */
+  readonly engine: string;
 }
 
 export interface Backend {
@@ -30,23 +32,9 @@ export interface BackendOptions {
   readonly threads?: number;
 }
 
-/**
- * Loads a backend and makes it the active one: a process trains on one backend at a time.
- * `auto` is tfjs-node where it loads, else wasm with a note.
- */
-export async function loadBackend(name: string, options: BackendOptions = {}): Promise<Backend> {
-  if (name === 'tfjs-node') return (await import('./tfjs-node.ts')).loadTfjsNode(options);
-  if (name === 'wasm') return (await import('./wasm.ts')).loadWasm(null);
-  if (name === 'auto') {
-    try {
-      return await (await import('./tfjs-node.ts')).loadTfjsNode(options);
-    } catch (error) {
-      if (!(error instanceof Fault) || error.code !== 'backend-unavailable') throw error;
-      return (await import('./wasm.ts')).loadWasm(
-        `wasm (slow) instead of tfjs-node: ${error.received}; ${error.remedy}`,
-      );
-    }
-  }
+/** @throws Fault `backend-unknown`, or `backend-unavailable` for one that a later version brings. Loads nothing. */
+export function checkBackendName(name: string): void {
+  if (name === 'auto' || name === 'tfjs-node' || name === 'wasm') return;
   throw new Fault({
     code: name === 'webgpu' ? 'backend-unavailable' : 'backend-unknown',
     received: `backend '${name}'`,
@@ -54,4 +42,20 @@ export async function loadBackend(name: string, options: BackendOptions = {}): P
     remedy: name === 'webgpu' ? 'a later version brings webgpu; use auto until then' : 'correct --backend',
     exit: 2,
   });
+}
+
+/**
+ * Loads a backend and makes it the active one: a process trains on one backend at a time.
+ * `auto` is tfjs-node where it loads, else wasm with a note.
+ */
+export async function loadBackend(name: string, options: BackendOptions = {}): Promise<Backend> {
+  checkBackendName(name);
+  const loadWasm = async (note: string | null) => (await import('./wasm.ts')).loadWasm(note);
+  if (name === 'wasm') return loadWasm(null);
+  try {
+    return await (await import('./tfjs-node.ts')).loadTfjsNode(options);
+  } catch (error) {
+    if (name !== 'auto' || !(error instanceof Fault) || error.code !== 'backend-unavailable') throw error;
+    return loadWasm(`wasm (slow) instead of tfjs-node: ${error.received}; ${error.remedy}`);
+  }
 }

@@ -90,6 +90,7 @@ export async function loadTfjsNode(options: BackendOptions): Promise<Backend> {
       threads,
       arch: process.arch,
       isa: await instructionSet(),
+      engine: process.versions.v8,
     },
     note: null,
   };

@@ -30,6 +30,7 @@ export async function loadWasm(note: string | null): Promise<Backend> {
       threads: 1,
       arch: 'wasm',
       isa: (await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT')) ? 'simd128' : 'scalar',
+      engine: process.versions.v8,
     },
     note,
   };

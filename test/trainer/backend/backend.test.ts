@@ -16,7 +16,7 @@ test('wasm says what its numbers depend on, and has no note when it was asked fo
   const { numerics, note, tf } = await loadBackend('wasm');
   assert.deepEqual(
     { ...numerics, libraryVersion: '', isa: '' },
-    { backend: 'wasm', libraryVersion: '', threads: 1, arch: 'wasm', isa: '' },
+    { backend: 'wasm', libraryVersion: '', threads: 1, arch: 'wasm', isa: '', engine: process.versions.v8 },
   );
   assert.equal(note, null);
   assert.equal(tf.getBackend(), 'wasm');
