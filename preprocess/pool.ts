@@ -1,6 +1,7 @@
 // The worker pool: many sources at once, answers in the order of the sources, bytes in flight bounded.
 
 import { stat } from 'node:fs/promises';
+import { WorkerPool } from '#shards';
 import type { ResizeResult, ResizeTask } from './resize.ts';
 
 /**
@@ -23,15 +24,11 @@ export interface ResizePool {
 }
 
 export async function openPool(workers: number): Promise<ResizePool> {
-  const { Piscina } = await import('piscina');
-  const piscina = new Piscina<ResizeTask, ResizeResult>({
-    filename: new URL('./resize.worker.js', import.meta.url).href,
-    minThreads: workers,
-    maxThreads: workers,
-  });
+  const file = new URL('./resize.worker.js', import.meta.url);
+  const pool = await WorkerPool.open<ResizeTask, ResizeResult>(file, workers);
   return {
-    inOrder: (tasks) => inOrder((task) => piscina.run(task), tasks),
-    close: () => piscina.destroy(),
+    inOrder: (tasks) => inOrder((task) => pool.run(task), tasks),
+    close: () => pool.close(),
   };
 }
 

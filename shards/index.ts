@@ -12,4 +12,5 @@ export * from './resolution.ts';
 export * from './safetensors.ts';
 export * from './sample.ts';
 export * from './tar.ts';
+export * from './worker-pool.ts';
 export * from './writer.ts';

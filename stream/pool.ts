@@ -1,7 +1,6 @@
 // The piscina pool that renders chunks, with its stage times and retries counted.
 
-import { Piscina } from 'piscina';
-import { Fault } from '#shards';
+import { Fault, WorkerPool } from '#shards';
 import type { ChunkTask, StageTimes } from './render.ts';
 import type { RenderReply, RenderRequest } from './render.worker.ts';
 
@@ -15,18 +14,20 @@ const ATTEMPTS = 3;
 
 export class RenderPool {
   readonly counters: PoolCounters = { images: 0, retries: 0, read: 0, decode: 0, kernel: 0 };
-  readonly #pool: Piscina<RenderRequest, RenderReply>;
+  readonly #pool: WorkerPool<RenderRequest, RenderReply>;
   readonly #shards: string;
 
-  constructor(shards: string, workers: number) {
+  private constructor(pool: WorkerPool<RenderRequest, RenderReply>, shards: string) {
+    this.#pool = pool;
     this.#shards = shards;
-    this.#pool = new Piscina({
-      filename: new URL('./render.worker.js', import.meta.url).href,
-      minThreads: workers,
-      maxThreads: workers,
-      // Tasks wait here only as far as the lanes' byte bounds let them.
-      maxQueue: Infinity,
-    });
+  }
+
+  static async open(shards: string, workers: number): Promise<RenderPool> {
+    const pool = await WorkerPool.open<RenderRequest, RenderReply>(
+      new URL('./render.worker.js', import.meta.url),
+      workers,
+    );
+    return new RenderPool(pool, shards);
   }
 
   /** A chunk's record bytes. A dead worker's task is rendered again: the bytes depend on the task alone. */
@@ -36,7 +37,7 @@ export class RenderPool {
       try {
         reply = await this.#pool.run({ shards: this.#shards, task });
       } catch (error) {
-        if (attempt === ATTEMPTS) throw error;
+        if (attempt === ATTEMPTS || this.#pool.closed) throw error;
         this.counters.retries++;
         continue;
       }
@@ -47,7 +48,7 @@ export class RenderPool {
     }
   }
 
-  async close(): Promise<void> {
-    await this.#pool.destroy();
+  close(): Promise<void> {
+    return this.#pool.close();
   }
 }

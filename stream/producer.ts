@@ -97,7 +97,7 @@ export async function produce(options: ProduceOptions): Promise<ProduceCounters 
   // From here on a lane's ledger grows by what this process appends itself.
   await closeLedgers();
   const watch = await ProgressWatch.open(transport, run);
-  const pool = new RenderPool(shards, options.workers);
+  const pool = await RenderPool.open(shards, options.workers);
   const counters: ProduceCounters = { laneSteps: 0, bytes: 0, append: 0, wait: 0 };
   try {
     await forgetTrainers(watch, options.forget);

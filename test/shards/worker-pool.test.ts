@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { WorkerPool } from '../../shards/worker-pool.ts';
+
+interface Task {
+  /** How many tasks have begun, and how many have ended. */
+  readonly begun: SharedArrayBuffer;
+  readonly ms: number;
+  readonly value: number;
+}
+
+const openPool = (workers: number) =>
+  WorkerPool.open<Task, number>(new URL('./pool-task.js', import.meta.url), workers);
+
+describe('a pool of workers', () => {
+  it('answers every task, and a failure with the worker’s error', async () => {
+    const pool = await openPool(2);
+    const begun = new SharedArrayBuffer(8);
+    const values = Array.from({ length: 20 }, (_, value) => value);
+    assert.deepEqual(await Promise.all(values.map((value) => pool.run({ begun, ms: 1, value }))), values);
+    await assert.rejects(pool.run({ begun, ms: 0, value: -1 }), /value -1/);
+    assert.equal(await pool.run({ begun, ms: 0, value: 7 }), 7);
+    await pool.close();
+  });
+
+  it('when closed lets what has begun end, and drops the rest', async () => {
+    const pool = await openPool(2);
+    const begun = new SharedArrayBuffer(8);
+    const counts = new Int32Array(begun);
+    const results = Array.from({ length: 12 }, (_, value) => pool.run({ begun, ms: 30, value }));
+    for (const result of results) result.catch(() => {});
+    while (Atomics.load(counts, 0) < 2) await new Promise((resolve) => setTimeout(resolve, 1));
+    await pool.close();
+    const ends = await Promise.allSettled(results);
+    const done = ends.filter(({ status }) => status === 'fulfilled').length;
+    assert.equal(Atomics.load(counts, 0), Atomics.load(counts, 1), 'nothing was cut off');
+    assert.equal(done, Atomics.load(counts, 1));
+    assert.ok(done >= 2 && done < 12, `${done} of 12 were done`);
+    await assert.rejects(pool.run({ begun, ms: 0, value: 1 }), /closed/);
+  });
+});
