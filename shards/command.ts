@@ -28,6 +28,13 @@ function exitCodeOf(error: unknown, json: boolean): number {
   return 1;
 }
 
+/** Aborted by the first SIGINT or SIGTERM, with `reason` of it if given; a second signal ends the process as usual. */
+export function interruption(reason?: (signal: NodeJS.Signals) => Fault): AbortSignal {
+  const controller = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => controller.abort(reason?.(signal)));
+  return controller.signal;
+}
+
 /** A parser of whole numbers for commander's options, as in `.option('--workers <n>', '…', wholeNumber('--workers', 1))`. */
 export function wholeNumber(option: string, least: number): (text: string) => number {
   return (text) => {

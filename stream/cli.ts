@@ -3,7 +3,7 @@
 
 import { availableParallelism } from 'node:os';
 import { Command } from 'commander';
-import { Fault, runProgram, wholeNumber } from '#shards';
+import { Fault, interruption, runProgram, wholeNumber } from '#shards';
 import { inspectStep } from './inspect.ts';
 import { awaitRun } from './meta.ts';
 import { type ProduceEvent, produce } from './producer.ts';
@@ -103,8 +103,7 @@ program
   .option(...json)
   .action(async (options) => {
     const recipe = withSettings(await loadRecipe(options.recipe), options.set);
-    const stop = new AbortController();
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
+    const signal = interruption();
     const start = performance.now();
     const counters = await withTransport(options.transport, true, async (opened) => ({
       ...(await produce({
@@ -117,12 +116,12 @@ program
         memoryBytes: options.memory,
         ...(options.fromStep === undefined ? {} : { fromStep: options.fromStep }),
         forget: options.forget,
-        signal: stop.signal,
+        signal,
         onEvent: teller(recipe, options.window),
       })),
       transport: opened.counters,
     }));
-    if (stop.signal.aborted)
+    if (signal.aborted)
       throw new Fault({
         code: 'interrupted',
         received: 'a signal to stop',

@@ -22,6 +22,7 @@ export {
   type OptimizerRecipe,
   type PhaseRecipe,
   parseRecipe,
+  parseSetting,
   type Recipe,
   type SamRecipe,
   withSettings,

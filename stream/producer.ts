@@ -12,7 +12,7 @@ import type { Recipe } from './recipe.ts';
 import { FINGERPRINT } from './render.ts';
 import { type BucketIndexes, taskSource } from './tasks.ts';
 import { topicSpecs, topicsOf } from './topics.ts';
-import type { Transport } from './transport/transport.ts';
+import type { Extent, Transport } from './transport/transport.ts';
 
 export interface ProduceOptions {
   readonly transport: Transport;
@@ -102,7 +102,7 @@ export async function produce(options: ProduceOptions): Promise<ProduceCounters 
   try {
     await forgetTrainers(watch, options.forget);
     const highest = Math.max(...[...ledgers.values()].map(({ highestStep }) => highestStep));
-    const first = await firstSteps(transport, ledgers, options.fromStep);
+    const first = await firstSteps(transport, ledgers, highest, options.fromStep);
     onEvent({ kind: 'begun', plan, planHash, steps: first });
     const gate = windowGate({
       plan,
@@ -162,14 +162,14 @@ export async function produce(options: ProduceOptions): Promise<ProduceCounters 
 
 /**
  * Where each lane begins: after its ledger's highest step, or at `fromStep` if that is lower. Ledger records of steps
- * that the log no longer holds are dropped, so that memory does not grow with the run.
+ * that the log no longer holds are dropped, so that memory does not grow with the run. `highest`: of all lanes.
  */
 async function firstSteps(
   transport: Transport,
   ledgers: ReadonlyMap<number, LaneLedger>,
+  highest: number,
   fromStep: number | undefined,
 ): Promise<number[]> {
-  const highest = Math.max(...[...ledgers.values()].map(({ highestStep }) => highestStep));
   if (fromStep !== undefined && fromStep > highest)
     throw new Fault({
       code: 'nothing-to-regenerate',
@@ -178,12 +178,15 @@ async function firstSteps(
       remedy: 'leave out --from-step to go on after the ledger',
       exit: 2,
     });
+  const extents = new Map<string, Extent[]>();
+  for (const topic of new Set([...ledgers.values()].flatMap(({ trainTopics }) => trainTopics)))
+    extents.set(topic, await transport.ends(topic));
   const first: number[] = [];
   for (const [lane, ledger] of ledgers) {
     first.push(Math.min(ledger.highestStep + 1, fromStep ?? Infinity));
     let retained = fromStep ?? Infinity;
     for (const topic of ledger.trainTopics) {
-      const begin = (await transport.ends(topic))[lane]?.begin ?? 0;
+      const begin = extents.get(topic)?.[lane]?.begin ?? 0;
       retained = Math.min(retained, ledger.firstStepFrom(topic, begin));
     }
     ledger.forgetBelow(Math.min(retained, ledger.highestStep + 1));

@@ -184,19 +184,20 @@ export function withSettings(recipe: Recipe, settings: readonly string[]): Recip
   if (settings.length === 0) return recipe;
   const changed = structuredClone(recipe) as unknown as Record<string, unknown>;
   for (const setting of settings) {
-    const [path = '', value] = setting.split(/=(.*)/s);
+    const { path, value } = parseSetting(setting);
     const keys = path.split('.');
     let node = changed;
     for (const key of keys.slice(0, -1)) {
       if (typeof node[key] !== 'object' || node[key] === null) node[key] = {};
       node = node[key] as Record<string, unknown>;
     }
-    node[keys.at(-1) as string] = settingValue(setting, path, value);
+    node[keys.at(-1) as string] = value;
   }
   return parseRecipe(changed, `--set ${settings.join(' ')}`);
 }
 
-function settingValue(setting: string, path: string, value: string | undefined): unknown {
+/** A setting's path and value. Fault `usage` for another form than `path.to.key=value` with a value in YAML. */
+export function parseSetting(setting: string): { path: string; value: unknown } {
   const usage = (cause?: unknown) =>
     new Fault({
       code: 'usage',
@@ -206,9 +207,10 @@ function settingValue(setting: string, path: string, value: string | undefined):
       exit: 2,
       cause,
     });
+  const [path = '', value] = setting.split(/=(.*)/s);
   if (value === undefined || path === '') throw usage();
   try {
-    return parse(value);
+    return { path, value: parse(value) };
   } catch (cause) {
     throw usage(cause);
   }

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { jarFolder } from '../ops/kafka/jars.ts';
 import { nativeState, packageRoot, which } from '../ops/setup/plain.ts';
 
-export type Requirement = 'kafka' | 'tfjs-node' | 'parity' | 'python' | 'webdataset';
+export type Requirement = 'kafka' | 'tfjs-node' | 'parity' | 'python';
 
 const native = await nativeState();
 
@@ -23,7 +23,6 @@ const missing: Record<Requirement, () => string | null> = {
     return missing['tfjs-node']();
   },
   python: () => (imports('pip') ? null : 'no python3 with pip on PATH'),
-  webdataset: () => (imports('webdataset') ? null : 'Python has no webdataset: pip install webdataset'),
 };
 
 function imports(module: string): boolean {

@@ -2,7 +2,8 @@
 // The `trainer` command: flags into options.
 
 import { Command, Option } from 'commander';
-import { Fault, runProgram, SPLITS, wholeNumber } from '#shards';
+import { interruption, runProgram, SPLITS, wholeNumber } from '#shards';
+import { parseSetting } from '#stream';
 import { type ConsumeOptions, consume } from './consume.ts';
 import { evaluateCheckpoint } from './evaluate-checkpoint.ts';
 
@@ -12,23 +13,10 @@ const figure = (loss: number | null) => loss?.toFixed(4) ?? 'unknown';
 const percent = (share: number) => `${(100 * share).toFixed(2)} %`;
 const backendOption = () => new Option('--backend <name>', 'auto, tfjs-node or wasm').default('auto');
 
-/** Only the form of a --set: which keys and values there are, the run's recipe tells. */
+/** The form of a --set is checked here; which keys and values there are, the run's recipe tells. */
 function collectSetting(setting: string, all: string[]): string[] {
-  if (/^[^=]+=/.test(setting)) return [...all, setting];
-  throw new Fault({
-    code: 'usage',
-    received: `--set ${setting}`,
-    expected: 'KEY=VALUE, as in --set optimizer.lr=0.2',
-    remedy: 'correct --set',
-    exit: 2,
-  });
-}
-
-/** The first SIGINT or SIGTERM ends the run after its step, with a checkpoint. */
-function interruption(): AbortSignal {
-  const controller = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => controller.abort());
-  return controller.signal;
+  parseSetting(setting);
+  return [...all, setting];
 }
 
 const program = new Command('trainer').description('batches from a log → a trained BlurPool ResNet');

@@ -1,24 +1,15 @@
 // `ops quickstart`, which `npm run quickstart` calls.
 
 import { Command, Option } from 'commander';
-import { Fault, wholeNumber } from '#shards';
+import { Fault, interruption, wholeNumber } from '#shards';
 
-/** The first SIGINT or SIGTERM ends the quickstart with all that it started; its reason is the Fault to end with. */
-function interruption(): AbortSignal {
-  const controller = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const)
-    process.once(signal, () =>
-      controller.abort(
-        new Fault({
-          code: 'interrupted',
-          received: signal,
-          expected: "the quickstart's end",
-          remedy: 'start it again: it begins anew',
-        }),
-      ),
-    );
-  return controller.signal;
-}
+const interrupted = (signal: string) =>
+  new Fault({
+    code: 'interrupted',
+    received: signal,
+    expected: "the quickstart's end",
+    remedy: 'start it again: it begins anew',
+  });
 
 /** The quickstart's options; the work itself is loaded when it is asked for. */
 export function quickstartCommand(): Command {
@@ -36,7 +27,7 @@ export function quickstartCommand(): Command {
     .action(async ({ json, ...options }) => {
       const { quickstart } = await import('./quickstart.ts');
       const onLine = (line: string) => process.stderr.write(`${line}\n`);
-      const { summary, table, picture } = await quickstart({ ...options, onLine, signal: interruption() });
+      const { summary, table, picture } = await quickstart({ ...options, onLine, signal: interruption(interrupted) });
       process.stdout.write(
         json
           ? `${JSON.stringify(summary)}\n`
