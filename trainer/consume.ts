@@ -1,6 +1,6 @@
 // `trainer consume`: joins a run, takes up the newest checkpoint, trains to the plan's end.
 
-import { Fault } from '#shards';
+import { Fault, lockFolder } from '#shards';
 import {
   checkStepBound,
   Feed,
@@ -19,7 +19,6 @@ import { writeCheckpoint } from './checkpoint.ts';
 import { withCleanup } from './cleanup.ts';
 import { type EvaluationResult, evaluate } from './evaluate.ts';
 import { Journal, type JournalEntry } from './journal.ts';
-import { lockOut } from './lock.ts';
 import { endsEpoch, train } from './loop.ts';
 import { type ResolutionSwitch, resolutionSwitches } from './methods/progressive-resizing/progressive-resizing.ts';
 import type { Model } from './model/model.ts';
@@ -65,7 +64,7 @@ export interface ConsumeResult {
 export async function consume(options: ConsumeOptions): Promise<ConsumeResult> {
   const { transport, run, out, waitMs, signal, onLine } = options;
   checkBackendName(options.backend);
-  const lock = await lockOut(out);
+  const lock = await lockFolder(out);
   const joined = async () => {
     const folder = await folderToResume(out, options);
     const feed = new Feed(onLine);

@@ -6,7 +6,6 @@ export * from './evaluate.ts';
 export type { EvaluateResult } from './evaluate-checkpoint.ts';
 export * from './gradients.ts';
 export * from './journal.ts';
-export * from './lock.ts';
 export * from './methods/progressive-resizing/progressive-resizing.ts';
 export * from './model/model.ts';
 export * from './model/resnet.ts';

@@ -1,9 +1,10 @@
-// OUT belongs to one process at a time: a lock file that names its owner, taken over when the owner is gone.
+// A folder belongs to one process at a time: a lock file that names its owner, taken over when the owner is gone.
 
 import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { canonicalJson, Fault } from '#shards';
+import { canonicalJson } from './canonical.ts';
+import { Fault } from './errors.ts';
 
 interface Owner {
   readonly pid: number;
@@ -17,12 +18,12 @@ export interface Lock {
 }
 
 /**
- * Creates OUT if need be and locks it.
+ * Creates the folder if need be and locks it.
  * @throws Fault `out-locked` while another live process holds it.
  */
-export async function lockOut(out: string): Promise<Lock> {
-  await mkdir(out, { recursive: true });
-  const path = join(out, 'lock');
+export async function lockFolder(folder: string): Promise<Lock> {
+  await mkdir(folder, { recursive: true });
+  const path = join(folder, 'lock');
   const mine = `${path}.${process.pid}`;
   await writeFile(mine, `${canonicalJson(await ownerOf(process.pid))}\n`);
   try {
@@ -52,8 +53,8 @@ async function removeStale(path: string): Promise<void> {
     throw new Fault({
       code: 'out-locked',
       received: `${path} of ${owner ? `process ${owner.pid} on ${owner.host}` : 'an unknown process'}`,
-      expected: 'a folder that no other trainer writes to',
-      remedy: 'stop that trainer or choose another --out; if it is surely gone, remove the file',
+      expected: 'a folder that no other process writes to',
+      remedy: 'stop that process or choose another --out; if it is surely gone, remove the file',
     });
   }
   // By renaming, only one of several that saw the same stale lock removes it …

@@ -5,8 +5,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { Fault } from '#shards';
-import { lockOut } from '#trainer';
+import { Fault, lockFolder } from '#shards';
 
 async function inFolder(body: (out: string) => Promise<void>): Promise<void> {
   const parent = await mkdtemp(join(tmpdir(), 'lock-test-'));
@@ -29,21 +28,21 @@ async function deadPid(): Promise<number> {
 
 test('one lock at a time; released, it can be taken again, and nothing else lies about', async () => {
   await inFolder(async (out) => {
-    const lock = await lockOut(out);
+    const lock = await lockFolder(out);
     assert.deepEqual(await readdir(out), ['lock']);
-    await assert.rejects(lockOut(out), locked);
+    await assert.rejects(lockFolder(out), locked);
     assert.deepEqual(await readdir(out), ['lock']);
     await lock.release();
     assert.deepEqual(await readdir(out), []);
-    await (await lockOut(out)).release();
+    await (await lockFolder(out)).release();
   });
 });
 
 test('the lock of a process that is gone is taken over', async () => {
   await inFolder(async (out) => {
-    await (await lockOut(out)).release();
+    await (await lockFolder(out)).release();
     await writeFile(join(out, 'lock'), JSON.stringify({ pid: await deadPid(), started: '1', host: hostname() }));
-    const lock = await lockOut(out);
+    const lock = await lockFolder(out);
     assert.equal(JSON.parse(await readFile(join(out, 'lock'), 'utf8')).pid, process.pid);
     await lock.release();
   });
@@ -53,18 +52,18 @@ test('a number that another process has by now is no owner', {
   skip: process.platform !== 'linux' && 'needs /proc',
 }, async () => {
   await inFolder(async (out) => {
-    await (await lockOut(out)).release();
+    await (await lockFolder(out)).release();
     await writeFile(join(out, 'lock'), JSON.stringify({ pid: process.pid, started: '1', host: hostname() }));
-    await (await lockOut(out)).release();
+    await (await lockFolder(out)).release();
   });
 });
 
 test('another machine’s lock, and one that cannot be read, are left alone', async () => {
   await inFolder(async (out) => {
-    await (await lockOut(out)).release();
+    await (await lockFolder(out)).release();
     for (const text of [JSON.stringify({ pid: 1, started: null, host: 'elsewhere.invalid' }), 'nonsense']) {
       await writeFile(join(out, 'lock'), text);
-      await assert.rejects(lockOut(out), locked);
+      await assert.rejects(lockFolder(out), locked);
       assert.equal(await readFile(join(out, 'lock'), 'utf8'), text);
     }
   });
@@ -72,13 +71,13 @@ test('another machine’s lock, and one that cannot be read, are left alone', as
 
 test('of many that find a stale lock at once, exactly one gets it', async () => {
   await inFolder(async (out) => {
-    await (await lockOut(out)).release();
+    await (await lockFolder(out)).release();
     await writeFile(join(out, 'lock'), JSON.stringify({ pid: await deadPid(), started: '1', host: hostname() }));
-    const door = new URL('../../trainer/lock.js', import.meta.url).href;
+    const door = new URL('../../shards/lock.js', import.meta.url).href;
     // Each holds what it got until it is told to end, so that two holders would overlap.
     const script = `
-      const { lockOut } = await import(${JSON.stringify(door)});
-      const got = await lockOut(${JSON.stringify(out)}).then(() => true, (error) => {
+      const { lockFolder } = await import(${JSON.stringify(door)});
+      const got = await lockFolder(${JSON.stringify(out)}).then(() => true, (error) => {
         if (error.code !== 'out-locked') throw error;
         return false;
       });
