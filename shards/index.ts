@@ -1,8 +1,10 @@
 // The door of the room: what the other rooms may use.
 export * from './canonical.ts';
 export * from './command.ts';
+export * from './contact-sheet.ts';
 export * from './durable.ts';
 export * from './errors.ts';
+export * from './lock.ts';
 export * from './manifest.ts';
 export * from './offsets.ts';
 export * from './portable-math.ts';

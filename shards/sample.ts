@@ -19,10 +19,9 @@ export interface SampleInfo {
   readonly position: number;
 }
 
-/** A sample ready to be written: the JPEG's bytes and their SHA-256 (32 bytes). */
+/** A sample ready to be written. */
 export interface PackedSample extends SampleInfo {
   readonly jpg: Uint8Array;
-  readonly sha256: Uint8Array;
 }
 
 /**

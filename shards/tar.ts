@@ -6,7 +6,7 @@
 // Equal members give equal bytes. Names must be ASCII of at most 100 bytes: longer ones would need a PAX block.
 
 import { createHash } from 'node:crypto';
-import { writevSync } from 'node:fs';
+import { writeSync } from 'node:fs';
 import type { Pack } from 'tar-stream';
 import { DurableFile } from './durable.ts';
 
@@ -21,7 +21,7 @@ export interface MemberPlace {
 
 const EPOCH = new Date(0);
 /** Written at once: fewer calls, and each one short. */
-const WRITE_BYTES = 1 << 20;
+const WRITE_BYTES = 256 * 1024;
 
 export class TarWriter {
   readonly #file: DurableFile;
@@ -42,7 +42,7 @@ export class TarWriter {
     return new TarWriter(await DurableFile.create(path), pack());
   }
 
-  /** Appends a member and resolves when the archive can take the next: memory holds at most one member and 1 MiB. */
+  /** Appends a member and resolves when the archive can take the next: memory holds at most one member and 256 KiB. */
   async append(name: string, data: Uint8Array): Promise<MemberPlace> {
     if (!/^[\x21-\x7e]{1,100}$/.test(name)) throw new RangeError(`'${name}' is no USTAR name of 1 to 100 ASCII bytes`);
     const payload = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
@@ -78,25 +78,24 @@ export class TarWriter {
 
 async function drain(pack: Pack, fd: number): Promise<{ bytes: number; sha256: string }> {
   const hash = createHash('sha256');
+  const buffer = Buffer.allocUnsafeSlow(WRITE_BYTES);
   let bytes = 0;
-  let waiting: Buffer[] = [];
-  let waitingBytes = 0;
-  for await (const chunk of pack as AsyncIterable<Buffer>) {
-    hash.update(chunk);
-    waiting.push(chunk);
-    waitingBytes += chunk.length;
-    if (waitingBytes < WRITE_BYTES) continue;
-    writeAll(fd, waiting);
-    bytes += waitingBytes;
-    waiting = [];
-    waitingBytes = 0;
-  }
-  if (waitingBytes > 0) writeAll(fd, waiting);
-  return { bytes: bytes + waitingBytes, sha256: hash.digest('hex') };
-}
-
-/** Synchronous, because libuv's few threads are busy resizing and a queued write would wait behind a decode. */
-function writeAll(fd: number, chunks: readonly Buffer[]): void {
-  let rest = Buffer.concat(chunks);
-  while (rest.length > 0) rest = rest.subarray(writevSync(fd, [rest]));
+  let held = 0;
+  // Synchronous, because libuv's few threads are busy decoding and a queued write would wait behind them.
+  const write = (): void => {
+    const data = buffer.subarray(0, held);
+    hash.update(data);
+    for (let done = 0; done < held; ) done += writeSync(fd, data, done);
+    bytes += held;
+    held = 0;
+  };
+  for await (const chunk of pack as AsyncIterable<Buffer>)
+    for (let taken = 0; taken < chunk.length; ) {
+      const copied = chunk.copy(buffer, held, taken);
+      taken += copied;
+      held += copied;
+      if (held === WRITE_BYTES) write();
+    }
+  write();
+  return { bytes, sha256: hash.digest('hex') };
 }

@@ -1,6 +1,7 @@
 // A piscina pool that lets its workers finish: one that is terminated inside native code (libjpeg-turbo, libvips) throws
 // where nobody can catch, and takes the whole process along.
 
+import type { ResourceLimits } from 'node:worker_threads';
 import type { Piscina } from 'piscina';
 
 export class WorkerPool<Task, Result> {
@@ -15,10 +16,15 @@ export class WorkerPool<Task, Result> {
     this.#limit = limit;
   }
 
-  /** `file`: the built module whose default export runs a task. */
-  static async open<Task, Result>(file: URL, workers: number): Promise<WorkerPool<Task, Result>> {
+  /** `file`: the built module whose default export runs a task. `resourceLimits` bound each worker's heap. */
+  static async open<Task, Result>(
+    file: URL,
+    workers: number,
+    resourceLimits: ResourceLimits = {},
+  ): Promise<WorkerPool<Task, Result>> {
     const { Piscina } = await import('piscina');
-    const pool = new Piscina<Task, Result>({ filename: file.href, minThreads: workers, maxThreads: workers });
+    const threads = { minThreads: workers, maxThreads: workers };
+    const pool = new Piscina<Task, Result>({ filename: file.href, ...threads, resourceLimits });
     // The next task of each worker stands ready; the others wait here, where closing can still drop them.
     return new WorkerPool(pool, 2 * workers);
   }

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { canonicalJson } from './canonical.ts';
 import { writeFileDurably } from './durable.ts';
 import type { ShardEntry } from './manifest.ts';
-import { daliIndex, encodeIndex, type IndexRow } from './offsets.ts';
+import { daliIndex, daliLine, IndexColumns } from './offsets.ts';
 import { type PackedSample, type Split, shardStem } from './sample.ts';
-import { type MemberPlace, TarWriter } from './tar.ts';
+import { TarWriter } from './tar.ts';
 
 export interface ShardName {
   readonly resolution: number;
@@ -20,8 +20,8 @@ export class ShardWriter {
   /** Path from the packed dataset's root, without a suffix. */
   readonly #path: string;
   readonly #tar: TarWriter;
-  readonly #rows: IndexRow[] = [];
-  readonly #members: MemberPlace[][] = [];
+  readonly #index = new IndexColumns();
+  readonly #idx: string[] = [];
 
   private constructor(dir: string, path: string, tar: TarWriter) {
     this.#dir = dir;
@@ -36,30 +36,43 @@ export class ShardWriter {
   }
 
   /** Appends KEY.jpg, KEY.cls and KEY.json. */
-  async add({ jpg, sha256, ...info }: PackedSample): Promise<void> {
+  async add({ jpg, ...info }: PackedSample): Promise<void> {
     const { key, label, width, height, position } = info;
+    const clsText = Buffer.from(String(label));
+    const jsonText = Buffer.from(canonicalJson(info));
     const image = await this.#tar.append(`${key}.jpg`, jpg);
-    const cls = await this.#tar.append(`${key}.cls`, Buffer.from(String(label)));
-    const json = await this.#tar.append(`${key}.json`, Buffer.from(canonicalJson(info)));
-    this.#members.push([image, cls, json]);
-    this.#rows.push({ offset: image.offset, bytes: image.bytes, label, width, height, position, sha256 });
+    const cls = await this.#tar.append(`${key}.cls`, clsText);
+    const json = await this.#tar.append(`${key}.json`, jsonText);
+    this.#idx.push(daliLine([image, cls, json]));
+    this.#index.add({
+      offset: image.offset,
+      bytes: image.bytes,
+      jsonBytes: json.bytes,
+      label,
+      width,
+      height,
+      position,
+      sha256: sha256Of(jpg),
+      clsSha256: sha256Of(clsText),
+      jsonSha256: sha256Of(jsonText),
+    });
   }
 
   /** Makes the three files durable and returns the manifest's entry. */
   async finish(): Promise<ShardEntry> {
     const { bytes, sha256 } = await this.#tar.finish();
     const file = `${this.#path}.tar`;
-    const index = encodeIndex(file.slice(file.indexOf('/') + 1), this.#rows);
-    const idx = daliIndex(this.#members);
+    const index = this.#index.encode(file.slice(file.indexOf('/') + 1));
+    const idx = daliIndex(this.#idx);
     await writeFileDurably(join(this.#dir, `${this.#path}.index.safetensors`), index);
     await writeFileDurably(join(this.#dir, `${this.#path}.idx`), idx);
     return {
       file,
-      samples: this.#rows.length,
+      samples: this.#index.samples,
       bytes,
       sha256,
-      indexSha256: sha256Hex(index),
-      idxSha256: sha256Hex(idx),
+      indexSha256: sha256Of(index).toString('hex'),
+      idxSha256: sha256Of(idx).toString('hex'),
     };
   }
 
@@ -68,6 +81,6 @@ export class ShardWriter {
   }
 }
 
-function sha256Hex(data: string | Uint8Array): string {
-  return createHash('sha256').update(data).digest('hex');
+function sha256Of(data: string | Uint8Array): Buffer {
+  return createHash('sha256').update(data).digest();
 }

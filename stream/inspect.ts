@@ -1,7 +1,6 @@
 // An augmented batch as a picture: what the trainer sees, tile by tile, lane after lane.
 
-import { writeFile } from 'node:fs/promises';
-import { Fault } from '#shards';
+import { contactSheet, Fault, type Tile, writeImage } from '#shards';
 import { Consumer, type LaneStep } from './consumer.ts';
 import { openLedgers } from './ledger.ts';
 import type { RunMeta } from './meta.ts';
@@ -13,8 +12,6 @@ export interface TileLabel {
   readonly labelB: string;
   readonly lam: number;
 }
-
-const GAP = 4;
 
 /** Writes a PNG of step `step`, at most 64 tiles, and returns their labels in row order. */
 export async function inspectStep(
@@ -35,26 +32,15 @@ export async function inspectStep(
     await consumer.close();
   }
   const side = placeOf(plan, step).phase.resolution;
-  const tiles: Uint8Array[] = [];
+  const tiles: Tile[] = [];
   const labels: TileLabel[] = [];
   for (const { images, labelA, labelB, lam } of (steps ?? []).flatMap(({ chunks }) => chunks))
     for (let i = 0; i < labelA.length && tiles.length < 64; i++) {
-      tiles.push(images.subarray(i * imageBytes(side), (i + 1) * imageBytes(side)));
+      tiles.push({ pixels: images.subarray(i * imageBytes(side), (i + 1) * imageBytes(side)) });
       const name = (label: number) => dataset.classes[label]?.name ?? dataset.classes[label]?.wnid ?? String(label);
       labels.push({ labelA: name(labelA[i] ?? -1), labelB: name(labelB[i] ?? -1), lam: lam[i] ?? 1 });
     }
-  const picture = await contactSheet(tiles, side);
-  try {
-    await writeFile(file, picture);
-  } catch (cause) {
-    throw new Fault({
-      code: 'image-not-written',
-      received: `--image ${file} (${(cause as NodeJS.ErrnoException).code})`,
-      expected: 'a file in a folder that exists and may be written to',
-      remedy: 'correct --image',
-      cause,
-    });
-  }
+  await writeImage(file, await contactSheet(tiles, side));
   return labels;
 }
 
@@ -70,22 +56,4 @@ async function checkProduced(transport: Transport, run: string, lanes: readonly 
       expected: `one of the ${complete} steps that every lane has so far`,
       remedy: 'wait for the producer, or ask for an earlier step',
     });
-}
-
-/** Square U8 RGB tiles of one size on a white sheet, as PNG. */
-async function contactSheet(tiles: readonly Uint8Array[], side: number): Promise<Buffer> {
-  const { default: sharp } = await import('sharp');
-  const columns = Math.ceil(Math.sqrt(tiles.length));
-  const rows = Math.ceil(tiles.length / columns);
-  const pitch = side + GAP;
-  const sheet = {
-    create: { width: columns * pitch + GAP, height: rows * pitch + GAP, channels: 3 as const, background: 'white' },
-  };
-  const composites = tiles.map((tile, i) => ({
-    input: Buffer.from(tile),
-    raw: { width: side, height: side, channels: 3 as const },
-    left: GAP + (i % columns) * pitch,
-    top: GAP + Math.floor(i / columns) * pitch,
-  }));
-  return sharp(sheet).composite(composites).png().toBuffer();
 }

@@ -1,6 +1,5 @@
 // A packed dataset made without decoding anything: the "images" are any bytes, so that its bytes never depend on sharp.
 
-import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,7 +14,6 @@ export async function temporaryFolder(t: TestContext): Promise<string> {
 
 export function sampleOf(position: number, jpg: Uint8Array, label = position % 2): PackedSample {
   const source = `train/class-${label}/photo.${position}.JPEG`;
-  const sha256 = createHash('sha256').update(jpg).digest();
   return {
     key: sampleKey(position, source),
     label,
@@ -25,7 +23,6 @@ export function sampleOf(position: number, jpg: Uint8Array, label = position % 2
     source,
     position,
     jpg,
-    sha256,
   };
 }
 
@@ -42,11 +39,11 @@ export async function writeDataset(dir: string, shards: readonly (readonly Packe
     const samples = lists.flat().length;
     const bytes = entries.reduce((sum, entry) => sum + entry.bytes, 0);
     const bucket = { resolution: 8, shortSide: 40, notEnlarged: 0, bytes, shards: entries };
-    return { positions: samples, samples, buckets: { '8': bucket } };
+    return { positions: samples, samples, sourcesSha256: '0'.repeat(64), viaSharp: 0, buckets: { '8': bucket } };
   };
   const splits = { train: await split('train', shards), val: await split('val', shards.slice(0, 1)) };
-  const { manifest, text } = encodeManifest({
-    format: 'medium-recipe/shards@1',
+  const { manifest, text } = await encodeManifest({
+    format: 'medium-recipe/shards@2',
     dataset: {
       classes: [
         { index: 0, wnid: 'class-0', name: 'zero' },
@@ -56,9 +53,9 @@ export async function writeDataset(dir: string, shards: readonly (readonly Packe
     },
     seed: 0,
     shardSamples: 4,
-    fingerprint: { sharp: 'none', libvips: 'none', mozjpeg: 'none', arch: 'any', resize: { quality: 90 } },
+    fingerprint: { versions: {}, arch: 'any', resize: { quality: 90 } },
     splits,
-    rejects: { count: 0, byCode: {} },
+    rejects: { count: 0, byCode: {}, sha256: '0'.repeat(64) },
   });
   await writeFile(join(dir, 'manifest.json'), text);
   return manifest;

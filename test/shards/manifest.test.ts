@@ -17,7 +17,11 @@ test("the dataset's hash covers everything but itself", async (t) => {
   const manifest = await writeDataset(dir, [[sampleOf(0, Buffer.from('x'))]]);
   const { sha256 } = manifest.dataset;
   assert.equal(datasetSha256({ ...manifest, dataset: { ...manifest.dataset, sha256: 'other' } } as never), sha256);
+  const other = '1'.repeat(64);
   assert.notEqual(datasetSha256({ ...manifest, seed: 1 }), sha256);
+  assert.notEqual(datasetSha256({ ...manifest, rejects: { ...manifest.rejects, sha256: other } }), sha256);
+  const val = { ...manifest.splits.val, sourcesSha256: other };
+  assert.notEqual(datasetSha256({ ...manifest, splits: { ...manifest.splits, val } }), sha256);
   assert.notEqual(datasetSha256({ ...manifest, dataset: { ...manifest.dataset, classes: [] } }), sha256);
 });
 
@@ -35,7 +39,8 @@ test('an edited, broken or foreign manifest is refused with the place', async (t
   for (const [text, place] of [
     ['{', 'JSON'],
     [canonicalJson({ ...manifest, seed: 3 }), 'dataset.sha256'],
-    [canonicalJson({ ...manifest, format: 'medium-recipe/shards@9' }), 'at format'],
+    [canonicalJson({ ...manifest, format: 'medium-recipe/shards@1' }), 'at format'],
+    [canonicalJson({ ...manifest, rejects: { count: 0, byCode: {} } }), 'at rejects.sha256'],
     [canonicalJson({ ...manifest, shardSamples: 0 }), 'at shardSamples'],
     [canonicalJson({ ...manifest, surplus: 1 }), 'surplus'],
   ] as const) {
