@@ -14,6 +14,7 @@ import { fileURLToPath } from 'node:url';
 import { cacheRoot, withLock } from './cache.mjs';
 import { runChild } from './child.mjs';
 import { SetupFailure } from './failure.mjs';
+import { buildKernels } from './kernels.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** Inside node_modules, so that `npm ci` and a person's rm take it along. */
@@ -80,6 +81,7 @@ async function build() {
   const tsc = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
   const { code } = await runChild(process.execPath, [tsc, '-p', config], { stdout: 'inherit', stderr: 'inherit' });
   if (code !== 0) throw new SetupFailure('build', `tsc ended with exit ${code}`, 'mend what it names above');
+  await buildKernels(say);
   mkdirSync(join(ROOT, 'dist'), { recursive: true });
   writeFileSync(BUILT, '');
   utimesSync(BUILT, started, started); // a source saved while tsc ran is newer

@@ -14,7 +14,7 @@ test('a whole image ends where it should, and half of it does not', async () => 
   ] as const) {
     assert.equal(endsEarly(bytes, what), false, what);
     assert.equal(endsEarly(Buffer.concat([bytes, Buffer.from('trailing')]), what), false, what);
-    if (what !== 'GIF') assert.equal(endsEarly(bytes.subarray(0, bytes.length >> 1), what), true, what);
+    assert.equal(endsEarly(bytes.subarray(0, bytes.length >> 1), what), true, what);
     assert.equal(endsEarly(bytes.subarray(0, 11), what), true, what);
   }
 });
