@@ -1,207 +1,157 @@
-// Packs a folder of photos into shards: scan, permute, resize in the pool, write in order, publish as a whole.
+// Packs a source folder into shards, as a whole or one machine's part of it.
 
-import { mkdir } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  type Bucket,
-  type BucketEntry,
-  encodeManifest,
-  Fault,
-  MANIFEST_FILE,
-  type Manifest,
-  permutation,
-  SPLITS,
-  type Split,
-  type SplitEntry,
-  sampleKey,
-  syncFolder,
-  writeFileDurably,
-} from '#shards';
-import { BucketWriter } from './bucket.ts';
-import { openPool, type ResizePool } from './pool.ts';
-import { type Reject, RejectLog, rejectFault } from './rejects.ts';
-import { RESIZE, type ResizeTask, type StoredImage } from './resize.ts';
-import { type Scan, type SourceList, scan } from './scan.ts';
-import { openStaging } from './staging.ts';
+import { type Bucket, Fault, type Manifest, readManifest, WorkerPool, writeFileDurably } from '#shards';
+import { assemble } from './assemble.ts';
+import { pixelFingerprint } from './fingerprint.ts';
+import type { GroupRecord } from './group.ts';
+import type { PixelSettings } from './image.ts';
+import { groupsOf, type Job, jobOf, mustBeSameJob, type Part, wholeOf } from './job.ts';
+import type { Listed, ListResult, ListTask } from './list.worker.ts';
+import { encodePart, PART_FILE, type PackedPart, readPart } from './part.ts';
+import type { Progress } from './progress.ts';
+import { GroupRun, openShardPool, type PackPlan, WORKER_HEAP } from './run.ts';
+import type { ScanResult } from './sources/source.ts';
+import { inWorkspace, type Workspace } from './workspace.ts';
 
 export interface PackOptions {
   readonly source: string;
   readonly out: string;
   readonly buckets: readonly Bucket[];
+  readonly pixels: PixelSettings;
+  /** For one image. */
+  readonly timeoutMs: number;
+  /** Groups packed at once, one thread each. */
   readonly workers: number;
-  /** `fail`: the first source that cannot be packed ends the run. `skip`: it is listed, and the rest packed. */
+  /** `fail`: a source that cannot be packed ends the run. `skip`: it is listed, and the rest packed. */
   readonly onError: 'skip' | 'fail';
+  /** With `skip`: the share of sources that may be rejected before the run ends; one always may. */
+  readonly maxRejects: number;
   readonly seed: number;
   /** Source positions a shard. */
   readonly shardSamples: number;
-  /** Ends the run between two sources; nothing stays of it. */
+  /** Only this share of the shards; `merge` joins them. */
+  readonly part?: Part;
+  /** Go on where a run into `out` was ended. */
+  readonly resume: boolean;
+  /** Ends the run between two sources; finished shards stay. */
   readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: PackProgress) => void;
+  readonly onProgress?: (progress: Progress) => void;
+  /** Told before the first source is packed. */
+  readonly onPlan?: (plan: PackPlan) => void;
   /** Told of what is out of the ordinary, once each. */
   readonly onNotice?: (notice: string) => void;
 }
 
-export interface PackProgress {
-  readonly split: Split;
-  /** Sources of both splits: done, and all there are. */
-  readonly done: number;
-  readonly sources: number;
-  /** Of the sources done. */
-  readonly sourceBytes: number;
-  readonly rejects: number;
+/** What the command takes where nothing is said. Reasons: preprocess/README.md. */
+export const PACK_DEFAULTS = {
+  pixels: { kernel: 'lanczos3', quality: 90, chroma: '4:2:0', orientation: 'ignore' },
+  timeoutMs: 60_000,
+  onError: 'fail',
+  maxRejects: 0.001,
+  seed: 0,
+  shardSamples: 1024,
+  resume: false,
+} as const satisfies Partial<PackOptions>;
+
+/**
+ * Packs `source` into `out`; `manifest.json` appears last.
+ * @throws Fault of the scan and the workspace; with `fail` the first reject that is met; `too-many-rejects`,
+ * `interrupted`, `nothing-packed`, `write-failed`
+ */
+export async function pack(options: Omit<PackOptions, 'part'>): Promise<Manifest> {
+  return inWorkspace(options, async (workspace) => {
+    const begun = workspace.finished ? jobOf(await readManifest(options.out)) : null;
+    const job = await packGroups(workspace, options, begun);
+    return begun ? readManifest(options.out) : assemble(workspace, job);
+  });
 }
 
 /**
- * Packs `source` into `out`, which appears only when it is complete.
- * @throws Fault of the scan, the staging folder and, with `fail`, the first reject in position order; `interrupted`,
- * `nothing-packed`, `write-failed`
+ * Packs one of several machines' share of `source` into `out`; `part.json` appears last.
+ * @throws Fault as `pack`, and `empty-part`
  */
-export async function pack(options: PackOptions): Promise<Manifest> {
-  const { out, workers, onNotice } = options;
-  const scanned = await scan(options.source);
-  if (scanned.strays.length > 0)
-    onNotice?.(`${scanned.strays.length} files outside class folders are ignored (${scanned.strays[0]}, …)`);
-  const staging = await openStaging(out).catch((error: unknown) => {
-    throw asWriteFault(error, out);
+export async function packPart(options: PackOptions & { readonly part: Part }): Promise<PackedPart> {
+  return inWorkspace(options, async (workspace) => {
+    const finished = workspace.finished ? await readPart(options.out) : null;
+    const job = await packGroups(workspace, options, finished?.job ?? null);
+    if (finished) return finished;
+    const groups: GroupRecord[] = [];
+    for (const group of groupsOf(job)) groups.push(await workspace.recordOf(group));
+    await writeFileDurably(join(workspace.out, PART_FILE), encodePart({ job, groups }));
+    return { job, groups };
   });
-  if (staging.replacedStale) onNotice?.(`what a killed run had left of ${out} was removed`);
-  const pool = await openPool(workers);
+}
+
+/** What packing would do; nothing is written into `out`. */
+export async function dryRun(options: PackOptions): Promise<PackPlan> {
+  const catalogue = await mkdtemp(join(tmpdir(), 'preprocess-'));
+  const pool = await openShardPool(options.workers);
   try {
-    const manifest = await new Packer(options, staging.dir, scanned, pool).run();
-    await staging.commit();
-    return manifest;
-  } catch (error) {
-    await staging.discard();
-    throw asWriteFault(error, out);
+    const { job, scanned } = await list(options, catalogue);
+    return await new GroupRun(options, job, catalogue, pool).plan(scanned.layout, groupsOf(job), tmpdir());
+  } finally {
+    await pool.close();
+    await rm(catalogue, { recursive: true, force: true });
+  }
+}
+
+/** Sees to it that every group of the job has its shards in OUT. `finished`: the job of a target that is whole. */
+async function packGroups(workspace: Workspace, options: PackOptions, finished: Job | null): Promise<Job> {
+  const pool = await openShardPool(options.workers);
+  try {
+    const { job, scanned } = await list(options, workspace.state);
+    if (finished) {
+      mustBeSameJob(finished, job, workspace.out);
+      options.onNotice?.(`${workspace.out} is finished already`);
+      return job;
+    }
+    const groups = groupsOf(job);
+    if (groups.length === 0 && job.part) throw emptyPart(job.part, groupsOf(wholeOf(job)).length);
+    await workspace.begin(job);
+    const run = new GroupRun(options, job, workspace.state, pool);
+    const left = groups.filter((group) => !workspace.isDone(group));
+    options.onPlan?.(await run.plan(scanned.layout, left, workspace.out));
+    await run.pack(left, workspace);
+    return job;
   } finally {
     await pool.close();
   }
 }
 
-/** One run: the counters of the splits and the writers that are open. */
-class Packer {
-  readonly #options: PackOptions;
-  readonly #dir: string;
-  readonly #scan: Scan;
-  readonly #pool: ResizePool;
-  #done = 0;
-  #sourceBytes = 0;
+/** Lists the sources in a catalogue and says what is to be packed. */
+async function list(options: PackOptions, catalogue: string): Promise<{ job: Job; scanned: ScanResult }> {
+  const { source, buckets, pixels, seed, shardSamples, part, onNotice } = options;
+  const { scanned, sources } = await listSources({ source, catalogue });
+  const { strays, notices, classes } = scanned;
+  for (const notice of notices) onNotice?.(notice);
+  if (strays.count > 0)
+    onNotice?.(`${strays.count} files outside class folders are ignored (${strays.first.join(', ')})`);
+  const fingerprint = await pixelFingerprint(pixels);
+  const job = { classes, sources, buckets, seed, shardSamples, fingerprint };
+  return { job: part ? { ...job, part } : job, scanned };
+}
 
-  constructor(options: PackOptions, dir: string, scanned: Scan, pool: ResizePool) {
-    this.#options = options;
-    this.#dir = dir;
-    this.#scan = scanned;
-    this.#pool = pool;
-  }
-
-  async run(): Promise<Manifest> {
-    const { buckets, seed, shardSamples } = this.#options;
-    const rejects = await RejectLog.create(this.#dir);
-    let splits: Record<Split, SplitEntry>;
-    try {
-      for (const { resolution } of buckets) await mkdir(join(this.#dir, String(resolution)));
-      splits = { train: await this.#packSplit('train', rejects), val: await this.#packSplit('val', rejects) };
-      await rejects.finish();
-    } catch (error) {
-      await rejects.abort();
-      throw error;
-    }
-    const { default: sharp } = await import('sharp');
-    const { manifest, text } = encodeManifest({
-      format: 'medium-recipe/shards@1',
-      dataset: {
-        classes: [...this.#scan.classes],
-        counts: { train: splits.train.samples, val: splits.val.samples },
-      },
-      seed,
-      shardSamples,
-      fingerprint: {
-        sharp: sharp.versions.sharp,
-        libvips: sharp.versions.vips,
-        mozjpeg: sharp.versions.mozjpeg ?? 'none',
-        arch: process.arch,
-        resize: RESIZE,
-      },
-      splits,
-      rejects: { count: rejects.count, byCode: rejects.byCode as Record<string, number> },
-    });
-    for (const { resolution } of buckets) await syncFolder(join(this.#dir, String(resolution)));
-    await writeFileDurably(join(this.#dir, MANIFEST_FILE), text);
-    return manifest;
-  }
-
-  async #packSplit(split: Split, rejects: RejectLog): Promise<SplitEntry> {
-    const { source, buckets, onError, seed, shardSamples } = this.#options;
-    const sources = this.#scan.sources[split];
-    const order = permutation(sources.paths.length, { seed, purpose: `pack.${split}` });
-    const files = buckets.map((bucket) => new BucketWriter(this.#dir, split, bucket));
-    let position = 0;
-    let samples = 0;
-    try {
-      for await (const { result, sourceBytes } of this.#pool.inOrder(tasksOf(this.#options, split, sources, order))) {
-        this.#options.signal?.throwIfAborted();
-        if (position % shardSamples === 0) for (const file of files) await file.nextShard();
-        const at = order[position] as number;
-        const path = sources.paths[at] as string;
-        if (result.ok) {
-          const label = sources.labels[at] as number;
-          const { wnid } = this.#scan.classes[label] as { wnid: string };
-          const info = { key: sampleKey(position, path), label, wnid, source: path, position };
-          for (const [i, file] of files.entries()) await file.add(info, result.images[i] as StoredImage);
-          samples++;
-        } else {
-          const reject: Reject = { split, position, source: path, code: result.code, reason: result.reason };
-          if (onError === 'fail') throw rejectFault(reject, join(source, path));
-          await rejects.add(reject);
-        }
-        position++;
-        this.#report(split, sourceBytes, rejects.count);
-      }
-      if (samples === 0) throw nothingPacked(split, position);
-      const entries: [string, BucketEntry][] = [];
-      for (const file of files) entries.push([String(file.bucket.resolution), await file.finish()]);
-      return { positions: position, samples, buckets: Object.fromEntries(entries) };
-    } catch (error) {
-      for (const file of files) await file.abort();
-      throw error;
-    }
-  }
-
-  #report(split: Split, sourceBytes: number, rejects: number): void {
-    this.#done++;
-    this.#sourceBytes += sourceBytes;
-    const sources = SPLITS.reduce((sum, name) => sum + this.#scan.sources[name].paths.length, 0);
-    this.#options.onProgress?.({ split, done: this.#done, sources, sourceBytes: this.#sourceBytes, rejects });
+async function listSources(task: ListTask): Promise<Listed> {
+  const file = new URL('./list.worker.js', import.meta.url);
+  const pool = await WorkerPool.open<ListTask, ListResult>(file, 1, WORKER_HEAP);
+  try {
+    const result = await pool.run(task);
+    if (result.ok) return result;
+    throw Fault.from(result.fault);
+  } finally {
+    await pool.close();
   }
 }
 
-function* tasksOf(
-  { source, buckets }: PackOptions,
-  split: Split,
-  sources: SourceList,
-  order: Uint32Array,
-): Generator<ResizeTask> {
-  for (const at of order) yield { file: join(source, sources.paths[at] as string), split, buckets };
-}
-
-function nothingPacked(split: Split, sources: number): Fault {
+function emptyPart({ index, of }: Part, groups: number): Fault {
   return new Fault({
-    code: 'nothing-packed',
-    received: `all ${sources} sources of ${split} were rejected`,
-    expected: 'at least one that can be packed',
-    remedy: 'check that --source holds photos; --on-error fail names the first reason',
-  });
-}
-
-/** What the system refuses while writing (disk full, no permission) is not a defect of ours. */
-function asWriteFault(error: unknown, out: string): unknown {
-  const { code, syscall } = (error ?? {}) as NodeJS.ErrnoException;
-  if (error instanceof Fault || code === undefined || syscall === undefined) return error;
-  return new Fault({
-    code: 'write-failed',
-    received: `${(error as Error).message} while packing into ${out}`,
-    expected: 'a target that can be written',
-    remedy: 'free space or permissions there, or give another --out; nothing was left behind',
-    cause: error,
+    code: 'empty-part',
+    received: `--part ${index}/${of}, which has none of the ${groups} shards`,
+    expected: `at most ${groups} parts`,
+    remedy: 'use fewer parts, or a smaller --shard-samples on all machines',
+    exit: 2,
   });
 }

@@ -1,19 +1,21 @@
-// Sources that cannot be packed: why, where they are listed, and the error when none is allowed.
+// Sources that cannot be packed: why, how many may be skipped, and the errors.
 
-import { type FileHandle, open } from 'node:fs/promises';
-import { join } from 'node:path';
 import { canonicalJson, Fault, type Split } from '#shards';
 
 export const REJECTS_FILE = 'rejects.jsonl';
 
-export type RejectCode =
-  | 'empty-file'
-  | 'not-an-image'
-  | 'unsupported'
-  | 'truncated'
-  | 'damaged'
-  | 'too-large'
-  | 'unreadable';
+export const REJECT_CODES = [
+  'empty-file',
+  'not-an-image',
+  'unsupported',
+  'truncated',
+  'damaged',
+  'too-large',
+  'aspect-ratio',
+  'timeout',
+  'unreadable',
+] as const;
+export type RejectCode = (typeof REJECT_CODES)[number];
 
 /** Why one file was refused. A plain value: it crosses from the workers. */
 export interface Rejection {
@@ -28,43 +30,32 @@ export interface Reject extends Rejection {
   readonly source: string;
 }
 
+/** A line of `rejects.jsonl`. */
+export function rejectLine(reject: Reject): string {
+  return `${canonicalJson(reject)}\n`;
+}
+
 /** The error of `--on-error fail`. */
-export function rejectFault(reject: Reject, path: string): Fault {
+export function rejectFault({ code, reason }: Rejection, path: string): Fault {
   return new Fault({
-    code: reject.code,
-    received: `${path} ${reject.reason}`,
+    code,
+    received: `${path} ${reason}`,
     expected: 'a JPEG, PNG, WebP, GIF, TIFF or AVIF that decodes to its end',
     remedy: `replace or remove the file; or '… --on-error skip' packs the rest and lists it in ${REJECTS_FILE}`,
   });
 }
 
-/** Writes `rejects.jsonl` in position order (train first) as they come, and counts them. */
-export class RejectLog {
-  readonly byCode: Partial<Record<RejectCode, number>> = {};
-  count = 0;
-  readonly #file: FileHandle;
+/** How many of `sources` may be skipped: a share of them, rounded down, but always one. */
+export function rejectLimit(sources: number, maxRejects: number): number {
+  return Math.max(1, Math.floor(sources * maxRejects));
+}
 
-  private constructor(file: FileHandle) {
-    this.#file = file;
-  }
-
-  static async create(dir: string): Promise<RejectLog> {
-    return new RejectLog(await open(join(dir, REJECTS_FILE), 'w'));
-  }
-
-  async add(reject: Reject): Promise<void> {
-    this.count++;
-    this.byCode[reject.code] = (this.byCode[reject.code] ?? 0) + 1;
-    await this.#file.write(`${canonicalJson(reject)}\n`);
-  }
-
-  /** Makes the list durable. */
-  async finish(): Promise<void> {
-    await this.#file.sync();
-    await this.#file.close();
-  }
-
-  async abort(): Promise<void> {
-    await this.#file.close();
-  }
+/** The error of `--on-error skip` when more than the limit would be skipped. */
+export function tooManyRejects(reject: Rejection, path: string, limit: number): Fault {
+  return new Fault({
+    code: 'too-many-rejects',
+    received: `more than ${limit} rejects, the last one (${reject.code}): ${path} ${reject.reason}`,
+    expected: `at most ${limit}`,
+    remedy: 'look for what they have in common; --max-rejects 5% allows more, with --resume where shards are finished',
+  });
 }

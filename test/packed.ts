@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { pack } from '#preprocess';
+import { PACK_DEFAULTS, pack } from '#preprocess';
 import { parseBuckets } from '#shards';
 
 export const PHOTOS = fileURLToPath(new URL('../../test/fixtures/photos', import.meta.url));
@@ -29,8 +29,7 @@ export async function packPhotos(buckets: string): Promise<string> {
     out,
     buckets: parseBuckets(buckets),
     workers: 2,
-    onError: 'fail',
-    seed: 0,
+    ...PACK_DEFAULTS,
     shardSamples: 20,
   });
   return out;

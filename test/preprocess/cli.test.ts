@@ -8,7 +8,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { readManifest } from '#shards';
 import { temporaryFolder } from '../shards/dataset.ts';
-import { photos, writeFiles } from './photos.ts';
+import { manyPhotos, photos, treeOf, writeFiles } from './photos.ts';
 
 const cli = fileURLToPath(new URL('../../preprocess/cli.js', import.meta.url));
 const SMALL = ['--buckets', '16,32', '--shard-samples', '4'];
@@ -55,10 +55,14 @@ test('--json ends with one object that agrees with the manifest; more workers th
       '--json',
     );
     assert.equal(code, 0, stderr);
-    assert.match(stderr, /val 13\/13 images, [\d.]+ images\/s, [\d.]+ MB\/s, 0 rejects\n/);
-    const { seconds, bytes, datasetSha256, ...rest } = JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '');
+    assert.match(stderr, /\n13\/13 images, [\d.]+ images\/s, [\d.]+ MB\/s, ETA 0 s, 0 rejects\n/);
+    assert.match(
+      stderr,
+      /^note: class folders: 2 classes, 10 train and 3 val sources; 4 shards a bucket; needs about /,
+    );
+    const { seconds, bytes, viaSharp, datasetSha256, ...rest } = JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '');
     const manifest = await readManifest(out);
-    assert.deepEqual(rest, { out, samples: 13, shards: 8, rejects: 0 });
+    assert.deepEqual(rest, { out, samples: 13, shards: 8, rejects: 0, counts: { train: 10, val: 3 } });
     assert.equal(datasetSha256, manifest.dataset.sha256);
     const buckets = Object.values(manifest.splits).flatMap((split) => Object.values(split.buckets));
     assert.equal(
@@ -66,6 +70,7 @@ test('--json ends with one object that agrees with the manifest; more workers th
       buckets.reduce((sum, bucket) => sum + bucket.bytes, 0),
     );
     assert.ok(seconds > 0);
+    assert.equal(viaSharp, manifest.splits.train.viaSharp + manifest.splits.val.viaSharp);
     hashes.push(datasetSha256);
   }
   assert.equal(hashes[0], hashes[1]);
@@ -77,7 +82,10 @@ test('a failure is one line with exit code 1 and leaves nothing; with skip the r
   const args = ['shard', '--source', source, '--out', join(dir, 'out'), ...SMALL];
   const failed = await run(t, ...args, '--json');
   assert.equal(failed.code, 1);
-  const errors = failed.stderr.trimEnd().split('\n');
+  const errors = failed.stderr
+    .trimEnd()
+    .split('\n')
+    .filter((line) => !/^note: |images\/s/.test(line));
   assert.equal(errors.length, 1, failed.stderr);
   assert.match(
     errors[0] ?? '',
@@ -106,6 +114,11 @@ test('a missing source is a failure, wrong flags are wrong usage', async (t) => 
     ['shard', '--source', dir, '--out', out, '--workers', '0'],
     ['shard', '--source', dir, '--out', out, '--seed', '4294967296'],
     ['shard', '--source', dir, '--out', out, '--on-error', 'maybe'],
+    ['shard', '--source', dir, '--out', out, '--max-rejects', '3'],
+    ['shard', '--source', dir, '--out', out, '--part', '3/2'],
+    ['shard', '--source', dir, '--out', out, '--part', '0/2'],
+    ['shard', '--source', dir, '--out', out, '--quality', '101'],
+    ['merge', '--out', out],
     ['shard', '--source', dir, '--out', out, '--nonsense'],
     ['nonsense'],
   ]) {
@@ -116,16 +129,44 @@ test('a missing source is a failure, wrong flags are wrong usage', async (t) => 
   assert.deepEqual(await readdir(dir), []);
 });
 
-test('an interrupted run says so and leaves nothing', async (t) => {
+test('an interrupted run says so; finished shards stay, and --resume makes the dataset of an uninterrupted run', async (t) => {
   const dir = await temporaryFolder(t);
-  const photo = Object.entries(await photos());
-  const many = Object.fromEntries(
-    Array.from({ length: 1500 }, (_, i) => {
-      const [path, data] = photo[i % photo.length] as [string, Buffer];
-      return [path.replace(/\.JPEG$/, `_${i}.JPEG`), data];
-    }),
-  );
-  const source = await writeFiles(join(dir, 'source'), many);
+  const source = await writeFiles(join(dir, 'source'), manyPhotos(await photos(), 600));
+  const args = [
+    'shard',
+    '--source',
+    source,
+    '--out',
+    join(dir, 'parent/out'),
+    '--workers',
+    '1',
+    '--shard-samples',
+    '50',
+  ];
+  const { child, ended } = started(t, args);
+  const groups = join(dir, 'parent/out/.packing/groups');
+  while (!existsSync(groups) || (await readdir(groups)).length === 0) {
+    assert.equal(child.exitCode, null);
+    await wait(5);
+  }
+  child.kill('SIGINT');
+  const { code, stderr } = await ended;
+  assert.equal(code, 1);
+  assert.match(stderr, /error interrupted: SIGINT; [^\n]*--resume/);
+  const again = await run(t, ...args);
+  assert.equal(again.code, 1);
+  assert.match(again.stderr, /^error unfinished: [^\n]*after \d+ finished shards[^\n]*--resume[^\n]*\n$/);
+  const resumed = await run(t, ...args, '--resume');
+  assert.equal(resumed.code, 0, resumed.stderr);
+  assert.match(resumed.stderr, /13 shards a bucket, \d+ of them finished before;/);
+  const whole = await run(t, ...args.with(4, join(dir, 'whole')));
+  assert.equal(whole.code, 0, whole.stderr);
+  assert.deepEqual(await treeOf(join(dir, 'parent/out')), await treeOf(join(dir, 'whole')));
+});
+
+test('a run that is interrupted before its first shard is finished leaves nothing', async (t) => {
+  const dir = await temporaryFolder(t);
+  const source = await writeFiles(join(dir, 'source'), manyPhotos(await photos(), 1500));
   const { child, ended } = started(t, [
     'shard',
     '--source',
@@ -135,14 +176,37 @@ test('an interrupted run says so and leaves nothing', async (t) => {
     '--workers',
     '1',
   ]);
-  // The folder appears before the first of 1500 photos is read.
-  while (!existsSync(join(dir, 'parent/.out.partial'))) {
+  while (!existsSync(join(dir, 'parent/out/128/train-000000.tar.tmp'))) {
     assert.equal(child.exitCode, null);
     await wait(5);
   }
-  child.kill('SIGINT');
+  child.kill('SIGTERM');
   const { code, stderr } = await ended;
   assert.equal(code, 1);
-  assert.match(stderr, /error interrupted: SIGINT; /);
+  assert.match(stderr, /error interrupted: SIGTERM; /);
   assert.deepEqual(await readdir(dir), ['source']);
+});
+
+test('a dry run says what it found and writes nothing', async (t) => {
+  const dir = await temporaryFolder(t);
+  const source = await writeFiles(join(dir, 'source'), await photos());
+  const args = ['shard', '--source', source, '--out', join(dir, 'out'), ...SMALL, '--dry-run'];
+  const { code, stdout, stderr } = await run(t, ...args);
+  assert.equal(code, 0, stderr);
+  assert.match(
+    stdout,
+    /^class folders: 2 classes, 10 train and 3 val sources; 4 shards a bucket; needs about [\d.]+ MB/,
+  );
+  const { estimate, ...plan } = JSON.parse((await run(t, ...args, '--json')).stdout);
+  assert.deepEqual(plan, {
+    layout: 'class folders',
+    classes: 2,
+    sources: { train: 10, val: 3 },
+    shards: 4,
+    left: 4,
+  });
+  assert.deepEqual(await readdir(dir), ['source']);
+  const packed = await run(t, ...args.slice(0, -1), '--json');
+  const { bytes } = JSON.parse(packed.stdout);
+  assert.ok(Math.abs(estimate.bytes - bytes) < 0.35 * bytes, `${estimate.bytes} estimated, ${bytes} packed`);
 });

@@ -6,20 +6,7 @@ import { test } from 'node:test';
 import sharp from 'sharp';
 import { Fault, openSplit, readManifest, ShardFiles, type Split } from '#shards';
 import { temporaryFolder } from '../shards/dataset.ts';
-import { jpeg, type Packed, packed, photos, picture } from './photos.ts';
-
-/** Every file with its hash. */
-async function treeOf(dir: string): Promise<Record<string, string>> {
-  const tree: Record<string, string> = {};
-  for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue;
-    const path = join(entry.parentPath, entry.name);
-    tree[path.slice(dir.length + 1)] = createHash('sha256')
-      .update(await readFile(path))
-      .digest('hex');
-  }
-  return tree;
-}
+import { jpeg, type Packed, packed, photos, picture, treeOf } from './photos.ts';
 
 interface Decoded {
   readonly label: number;
@@ -55,7 +42,7 @@ test('photos become baseline 4:2:0 JPEGs at the short side of each bucket, val a
     dataset.classes.map(({ wnid }) => wnid),
     ['cat', 'dog'],
   );
-  assert.deepEqual(rejects, { count: 0, byCode: {} });
+  assert.deepEqual(rejects, { count: 0, byCode: {}, sha256: createHash('sha256').digest('hex') });
   assert.deepEqual(
     splits.train.buckets['32']?.shards.map(({ samples }) => samples),
     [4, 4, 2],

@@ -1,10 +1,11 @@
 // Folders of small photos, made here: every kind of file that a data set may hold.
 
-import { mkdir, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import sharp, { type Sharp } from 'sharp';
-import { type PackOptions, pack } from '#preprocess';
+import { PACK_DEFAULTS, type PackOptions, pack } from '#preprocess';
 import { type Manifest, parseBuckets } from '#shards';
 import { temporaryFolder } from '../shards/dataset.ts';
 
@@ -40,24 +41,52 @@ export async function photos(): Promise<Record<string, Buffer>> {
   return files;
 }
 
+/** As many train photos, by copying those of `few` under other names; val stays. */
+export function manyPhotos(few: Readonly<Record<string, Buffer>>, count: number): Record<string, Buffer> {
+  const train = Object.entries(few).filter(([path]) => path.startsWith('train/'));
+  const many = Object.fromEntries(
+    Array.from({ length: count }, (_, i) => {
+      const [path, data] = train[i % train.length] as [string, Buffer];
+      return [path.replace(/\.JPEG$/, `_${i}.JPEG`), data];
+    }),
+  );
+  return { ...many, ...Object.fromEntries(Object.entries(few).filter(([path]) => path.startsWith('val/'))) };
+}
+
+/** Every file with its hash. */
+export async function treeOf(dir: string): Promise<Record<string, string>> {
+  const tree: Record<string, string> = {};
+  for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const path = join(entry.parentPath, entry.name);
+    tree[path.slice(dir.length + 1)] = createHash('sha256')
+      .update(await readFile(path))
+      .digest('hex');
+  }
+  return tree;
+}
+
 export interface Packed {
   readonly out: string;
   readonly manifest: Manifest;
 }
 
 /** Packs such a folder into two small buckets, four positions a shard. */
-export async function packed(t: TestContext, files: Files, options: Partial<PackOptions> = {}): Promise<Packed> {
+export async function packed(
+  t: TestContext,
+  files: Files,
+  options: Partial<Omit<PackOptions, 'part'>> = {},
+): Promise<Packed> {
   const dir = await temporaryFolder(t);
-  const out = join(dir, 'out');
+  const out = options.out ?? join(dir, 'out');
   const manifest = await pack({
     source: await writeFiles(join(dir, 'source'), files),
-    out,
     buckets: parseBuckets('16:20,32:40'),
     workers: 1,
-    onError: 'fail',
-    seed: 0,
+    ...PACK_DEFAULTS,
     shardSamples: 4,
     ...options,
+    out,
   });
   return { out, manifest };
 }

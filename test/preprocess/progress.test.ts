@@ -10,15 +10,15 @@ function told(isTTY: boolean): string[] {
   const print = progressPrinter(sink, () => at);
   for (let done = 1; done <= 20; done++) {
     at = done * 1000;
-    print({ split: 'train', done, sources: 20, sourceBytes: done * 500_000, rejects: 2 });
+    print({ done, sources: 20, sourceBytes: done * 500_000, rejects: 2 });
   }
   return lines;
 }
 
 test('without a terminal there is a plain line every ten seconds and one at the end', () => {
   assert.deepEqual(told(false), [
-    'train 10/20 images, 1.0 images/s, 0.5 MB/s, 2 rejects\n',
-    'train 20/20 images, 1.0 images/s, 0.5 MB/s, 2 rejects\n',
+    '10/20 images, 1.0 images/s, 0.5 MB/s, ETA 10 s, 2 rejects\n',
+    '20/20 images, 1.0 images/s, 0.5 MB/s, ETA 0 s, 2 rejects\n',
   ]);
 });
 

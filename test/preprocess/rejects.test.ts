@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -6,7 +7,7 @@ import { deflateSync } from 'node:zlib';
 import { crc32 } from '@node-rs/crc32';
 import { Fault } from '#shards';
 import { temporaryFolder } from '../shards/dataset.ts';
-import { jpeg, packed, photos, picture } from './photos.ts';
+import { jpeg, packed, photos, picture, treeOf } from './photos.ts';
 
 /** A PNG that claims a size and holds no pixels. */
 function pngOf(width: number, height: number): Buffer {
@@ -70,14 +71,17 @@ test('each bad file alone ends the run with its reason and leaves nothing behind
 test('with skip every bad file is listed with its reason, counted, and the rest packed', async (t) => {
   const bad = await badFiles();
   const files = { ...(await photos()), ...Object.fromEntries(bad.map(([path, data]) => [path, data])) };
-  const { out, manifest } = await packed(t, files, { onError: 'skip', workers: 2 });
+  const { out, manifest } = await packed(t, files, { onError: 'skip', maxRejects: 1, workers: 2 });
   assert.deepEqual(manifest.dataset.counts, { train: 10, val: 3 });
   assert.equal(manifest.splits.train.positions, 10 + bad.length);
-  assert.deepEqual(manifest.rejects, {
+  const { sha256, ...counted } = manifest.rejects;
+  assert.deepEqual(counted, {
     count: bad.length,
     byCode: { 'not-an-image': 2, truncated: 3, damaged: 1, 'empty-file': 1, unsupported: 1, 'too-large': 1 },
   });
-  const lines = (await readFile(join(out, 'rejects.jsonl'), 'utf8')).trimEnd().split('\n');
+  const text = await readFile(join(out, 'rejects.jsonl'), 'utf8');
+  assert.equal(createHash('sha256').update(text).digest('hex'), sha256);
+  const lines = text.trimEnd().split('\n');
   const listed = lines.map(
     (line) => JSON.parse(line) as { source: string; code: string; reason: string; position: number },
   );
@@ -105,11 +109,28 @@ test('of several bad files the one of the lowest position is named, whatever the
   assert.equal(named[0], named[1]);
 });
 
+test('one reject is always allowed with skip; more than the share ends the run, and --resume with a larger share goes on', async (t) => {
+  const bad = await badFiles();
+  const few = (count: number) => Object.fromEntries(bad.slice(0, count).map(([path, data]) => [path, data]));
+  const one = await packed(t, { ...(await photos()), ...few(1) }, { onError: 'skip' });
+  assert.equal(one.manifest.rejects.count, 1);
+  const dir = await temporaryFolder(t);
+  const files = { ...(await photos()), ...few(4) };
+  const into = (out: string, options: object) => packed(t, files, { out: join(dir, out), onError: 'skip', ...options });
+  await assert.rejects(
+    into('out', { maxRejects: 0.2 }),
+    (error) => error instanceof Fault && error.code === 'too-many-rejects' && error.received.startsWith('more than 3 '),
+  );
+  const { out } = await into('out', { maxRejects: 0.3, resume: true });
+  const straight = await into('straight', { maxRejects: 1 });
+  assert.deepEqual(await treeOf(out), await treeOf(straight.out));
+});
+
 test('a split of which nothing can be packed is refused even with skip', async (t) => {
   const dir = await temporaryFolder(t);
-  const files = { 'train/a/1.jpg': await jpeg(20, 20), 'val/a/1.jpg': 'text' };
+  const files = { 'train/a/1.jpg': 'text', 'val/a/1.jpg': 'text' };
   await assert.rejects(
-    packed(t, files, { onError: 'skip', out: join(dir, 'out') }),
+    packed(t, files, { onError: 'skip', maxRejects: 1, out: join(dir, 'out') }),
     (error) => error instanceof Fault && error.code === 'nothing-packed',
   );
   assert.deepEqual(await readdir(dir), []);
