@@ -1,22 +1,20 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { test } from 'node:test';
+import { mkdir, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { pack } from '#preprocess';
-import { openSplit, parseBuckets, readManifest, ShardFiles, SPLITS } from '#shards';
-import { cacheRoot, temporary, withLock } from '../../ops/setup/plain.ts';
+import { PACK_DEFAULTS, pack } from '#preprocess';
+import { Fault, openSplit, parseBuckets, readManifest, ShardFiles, SPLITS } from '#shards';
+import { pythonWith, WEBDATASET } from '../../ops/bench/python.ts';
 import { requirement } from '../requirements.ts';
 import { temporaryFolder } from '../shards/dataset.ts';
 
-const PACKAGES = ['webdataset==1.0.2', 'pillow==13.0.0', 'numpy==2.4.6'];
 const root = new URL('../../../test/', import.meta.url);
 const photos = fileURLToPath(new URL('fixtures/photos', root));
-const script = fileURLToPath(new URL('integration/read_shards.py', root));
+const script = (name: string): string => fileURLToPath(new URL(`integration/${name}`, root));
 const run = promisify(execFile);
 
 interface PythonSample {
@@ -31,54 +29,31 @@ interface PythonSample {
   readonly size: readonly [number, number];
 }
 
-/** The interpreter of a virtual environment in the cache, made once: aside, then renamed. */
-async function pythonWithWebdataset(): Promise<string> {
-  const cache = cacheRoot();
-  const pins = createHash('sha256').update(PACKAGES.join(' ')).digest('hex').slice(0, 12);
-  const home = join(cache, 'python-webdataset', pins);
-  const python = (folder: string): string => join(folder, 'bin', 'python');
-  await withLock(
-    join(cache, `python-webdataset.${pins}.lock`),
-    (pid) => process.stderr.write(`waiting for process ${pid}, which installs webdataset\n`),
-    async () => {
-      if (existsSync(home)) return;
-      const aside = temporary(cache);
-      try {
-        await run('python3', ['-m', 'venv', aside]);
-        await run(python(aside), ['-m', 'pip', 'install', '--quiet', '--only-binary=:all:', ...PACKAGES]);
-        await mkdir(dirname(home), { recursive: true });
-        await rename(aside, home);
-      } finally {
-        await rm(aside, { recursive: true, force: true });
-      }
-    },
-  );
-  return python(home);
+/** The interpreter that has webdataset; skips aloud where it cannot be installed. */
+async function webdatasetPython(t: TestContext): Promise<string | null> {
+  try {
+    return await pythonWith(WEBDATASET, (line) => process.stderr.write(`${line}\n`));
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    process.stderr.write(`SKIPPED: ${error.message}\n`);
+    t.skip(error.message);
+    return null;
+  }
+}
+
+async function packPhotos(source: string, out: string): Promise<void> {
+  const buckets = parseBuckets('48,128');
+  await pack({ source, out, buckets, workers: 2, ...PACK_DEFAULTS, shardSamples: 32 });
 }
 
 test(
   "Python's webdataset reads every sample of the packed photos as our reader does",
   requirement('python'),
   async (t) => {
-    let python: string;
-    try {
-      python = await pythonWithWebdataset();
-    } catch (error) {
-      const reason = (error as Error).message.trim().split('\n').at(-1);
-      process.stderr.write(`SKIPPED: Python cannot install ${PACKAGES.join(', ')}: ${reason}\n`);
-      t.skip(`Python cannot install webdataset: ${reason}`);
-      return;
-    }
+    const python = await webdatasetPython(t);
+    if (python === null) return;
     const out = join(await temporaryFolder(t), 'shards');
-    await pack({
-      source: photos,
-      out,
-      buckets: parseBuckets('48,128'),
-      workers: 2,
-      onError: 'fail',
-      seed: 0,
-      shardSamples: 32,
-    });
+    await packPhotos(photos, out);
     const manifest = await readManifest(out);
     const files = new ShardFiles(out);
     t.after(() => files.close());
@@ -86,7 +61,9 @@ test(
       for (const { resolution, shards } of Object.values(manifest.splits[split].buckets)) {
         const index = await openSplit(out, manifest, split, resolution);
         const paths = shards.map(({ file }) => join(out, file));
-        const { stdout } = await run(python, [script, ...paths], { maxBuffer: 1 << 26 });
+        const { stdout }: { stdout: string } = await run(python, [script('read_shards.py'), ...paths], {
+          maxBuffer: 1 << 26,
+        });
         const samples = stdout
           .trimEnd()
           .split('\n')
@@ -114,5 +91,47 @@ test(
         );
       }
     }
+  },
+);
+
+/** Label and hash of every JPEG of a packed set, in order, for each split and bucket. */
+async function contentOf(out: string): Promise<{ wnids: string[]; samples: [string, number, string][] }> {
+  const manifest = await readManifest(out);
+  const files = new ShardFiles(out);
+  const samples: [string, number, string][] = [];
+  try {
+    for (const split of SPLITS)
+      for (const { resolution } of Object.values(manifest.splits[split].buckets)) {
+        const index = await openSplit(out, manifest, split, resolution);
+        for (let i = 0; i < index.samples; i++) {
+          const location = index.locate(i);
+          const sha256 = createHash('sha256').update(files.readSync(location)).digest('hex');
+          samples.push([`${split} ${resolution}`, location.label, sha256]);
+        }
+      }
+  } finally {
+    files.close();
+  }
+  return { wnids: manifest.dataset.classes.map(({ wnid }) => wnid), samples };
+}
+
+test(
+  "shards that Python's ShardWriter wrote are packed to the same samples as the class folders they are from",
+  requirement('python'),
+  async (t) => {
+    const python = await webdatasetPython(t);
+    if (python === null) return;
+    const folder = await temporaryFolder(t);
+    const [foreign, fromShards, fromFolders] = ['foreign', 'from-shards', 'from-folders'].map((name) =>
+      join(folder, name),
+    ) as [string, string, string];
+    await mkdir(foreign);
+    await run(python, [script('write_shards.py'), photos, foreign, '30']);
+    assert.equal((await readdir(foreign)).length, 4);
+    await packPhotos(foreign, fromShards);
+    await packPhotos(photos, fromFolders);
+    const content = await contentOf(fromShards);
+    assert.equal(content.samples.length, 2 * (84 + 18));
+    assert.deepEqual(content, await contentOf(fromFolders));
   },
 );

@@ -1,0 +1,61 @@
+// `ops bench peers`: what is claimed beside others, with nothing left out: a missing peer is a failure here.
+
+import { type Check, interopChecks } from './interop.ts';
+import { type BenchOptions, type BenchResult, benchPreprocess, type Row } from './preprocess.ts';
+
+/** Images/s of one way from source to output. */
+export interface PeerRow {
+  readonly source: string;
+  readonly output: string;
+  readonly ours: number;
+  /** By name; null where the peer is missing. */
+  readonly peers: Readonly<Record<string, number | null>>;
+  /** What bounds us with the same library: sharp without a packer. */
+  readonly limit: number | null;
+  /** Ours over the best peer. */
+  readonly ratio: number | null;
+}
+
+export interface PeersResult {
+  readonly pass: boolean;
+  readonly rows: readonly PeerRow[];
+  readonly checks: readonly Check[];
+  /** Name and reason of each. */
+  readonly missing: readonly string[];
+  readonly preprocess: BenchResult;
+}
+
+export async function benchPeers(options: BenchOptions): Promise<PeersResult> {
+  const checks = await interopChecks(options);
+  const preprocess = await benchPreprocess(options);
+  const missing = preprocess.rows.filter((row) => row.skipped !== null).map((row) => `${row.name}: ${row.skipped}`);
+  const pass = missing.length === 0 && checks.every((check) => check.pass);
+  return { pass, rows: peerRows(preprocess.rows), checks, missing, preprocess };
+}
+
+/** The rows of the benchmark in the shape that all peers share, one for each kernel of ours. */
+export function peerRows(rows: readonly Row[]): PeerRow[] {
+  const ours = rows.filter(({ kind }) => kind === 'ours');
+  return ours.map(({ kernel, imagesPerSecond }) => {
+    const same = rows.filter((row) => row.kernel === kernel);
+    const peers = same.filter(({ kind }) => kind === 'peer');
+    const rates = peers.map((peer) => peer.imagesPerSecond).filter((rate) => rate !== null);
+    const rate = imagesPerSecond ?? Number.NaN;
+    return {
+      source: "JPEGs after ImageNet's statistics",
+      output: `shards of three buckets, ${kernel}`,
+      ours: rate,
+      peers: Object.fromEntries(peers.map((peer) => [peer.name, peer.imagesPerSecond])),
+      limit: same.find(({ kind }) => kind === 'limit')?.imagesPerSecond ?? null,
+      ratio: rates.length === 0 ? null : rate / Math.max(...rates),
+    };
+  });
+}
+
+/** The checks and what is missing, as lines for people. */
+export function checkLines({ checks, missing }: PeersResult): string[] {
+  return [
+    ...checks.map(({ name, pass, detail }) => `${pass ? 'pass' : 'FAIL'}  ${name} (${detail})`),
+    ...missing.map((line) => `FAIL  missing: ${line}`),
+  ];
+}
