@@ -69,7 +69,7 @@ export function describePart({ part, out, seconds, samples, shards, bytes, rejec
 
 export function describePlan({ layout, classes, sources, shards, left, estimate }: PackPlan): string {
   const finished = left < shards ? `, ${shards - left} of them finished before` : '';
-  const warning = estimate.bytes > estimate.free ? '; THAT IS NOT ENOUGH' : '';
+  const warning = estimate.bytes > estimate.free ? ', which is not enough' : '';
   return (
     `${layout}: ${classes} classes, ${sources.train} train and ${sources.val} val sources; ${shards} shards a bucket` +
     `${finished}; needs about ${size(estimate.bytes)}, ${size(estimate.free)} are free${warning}`

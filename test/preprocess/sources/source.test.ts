@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { temporaryFolder } from '../../shards/dataset.ts';
-import { writeFiles } from '../photos.ts';
+import { type Files, jpeg, packed, treeOf, writeFiles } from '../photos.ts';
 import {
   classFolders,
   fault,
@@ -61,6 +61,17 @@ test('the same photos give the same list, classes and bytes in every layout', as
     ]);
     assert.deepEqual([counts, strays, notices], [{ train: 5, val: 3 }, { count: 0, first: [] }, []], name);
   }
+});
+
+test('packed, class folders, Kaggle and the ImageNet tars of the same photos are one dataset, byte for byte', async (t) => {
+  let shade = 0;
+  const painted = async (files: Files): Promise<Files> =>
+    Object.fromEntries(await Promise.all(Object.keys(files).map(async (path) => [path, await jpeg(60, 50, ++shade)])));
+  const photos = { train: await painted(TRAIN), val: await painted(VAL) };
+  const { out } = await packed(t, classFolders(photos));
+  const tree = await treeOf(out);
+  for (const files of [kaggle(photos), await originalTars(photos)])
+    assert.deepEqual(await treeOf((await packed(t, files)).out), tree);
 });
 
 test("Kaggle's archive is understood from any of its folders down to CLS-LOC", async (t) => {

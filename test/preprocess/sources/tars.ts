@@ -95,19 +95,27 @@ ILSVRC2012_val_00000001,n01484850 85 1 499 272 131 0 499 254
 ILSVRC2012_val_00000003,n01440764 1 2 3 4
 `;
 
+export interface Photos {
+  readonly train: Files;
+  readonly val: Files;
+}
+
+/** Where the contents do not matter. */
+const WORDS: Photos = { train: TRAIN, val: VAL };
+
 const prefixed = (prefix: string, files: Files): Files =>
   Object.fromEntries(Object.entries(files).map(([path, data]) => [`${prefix}${path}`, data]));
 
-export const classFolders = (): Files => ({
-  ...prefixed('train/', TRAIN),
+export const classFolders = ({ train, val }: Photos = WORDS): Files => ({
+  ...prefixed('train/', train),
   ...Object.fromEntries(
-    Object.entries(VAL).map(([name, data]) => [`val/${VAL_WNIDS[Number(name.slice(-6, -5)) - 1]}/${name}`, data]),
+    Object.entries(val).map(([name, data]) => [`val/${VAL_WNIDS[Number(name.slice(-6, -5)) - 1]}/${name}`, data]),
   ),
 });
 
-export const kaggle = (): Files => ({
-  ...prefixed('ILSVRC/Data/CLS-LOC/train/', TRAIN),
-  ...prefixed('ILSVRC/Data/CLS-LOC/val/', VAL),
+export const kaggle = ({ train, val }: Photos = WORDS): Files => ({
+  ...prefixed('ILSVRC/Data/CLS-LOC/train/', train),
+  ...prefixed('ILSVRC/Data/CLS-LOC/val/', val),
   'ILSVRC/Data/CLS-LOC/test/ILSVRC2012_test_00000001.JPEG': 'of no known class',
   'LOC_val_solution.csv': SOLUTION,
 });
@@ -123,9 +131,9 @@ export async function trainTar(train: Files = TRAIN): Promise<Buffer> {
   return filesTar(Object.fromEntries(classes));
 }
 
-export const originalTars = async (): Promise<Files> => ({
-  'ILSVRC2012_img_train.tar': await trainTar(),
-  'ILSVRC2012_img_val.tar': await filesTar(VAL),
+export const originalTars = async ({ train, val }: Photos = WORDS): Promise<Files> => ({
+  'ILSVRC2012_img_train.tar': await trainTar(train),
+  'ILSVRC2012_img_val.tar': await filesTar(val),
   'ILSVRC2012_devkit_t12.tar.gz': gzipSync(
     await filesTar({
       'ILSVRC2012_devkit_t12/readme.txt': 'x'.repeat(1000),
