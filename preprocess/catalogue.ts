@@ -52,8 +52,10 @@ export class CatalogueWriter {
     this.#count++;
   }
 
+  /** Writes what is left. */
   finish(): SourceList {
-    this.close();
+    this.#records.flush();
+    this.#places.flush();
     return { count: this.#count, sha256: this.#hash.digest('hex') };
   }
 
@@ -68,29 +70,22 @@ class BufferedFile {
   readonly #fd: number;
   readonly #buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
   #held = 0;
-  #open = true;
 
   constructor(path: string) {
     this.#fd = openSync(path, 'w');
   }
 
   append(data: Buffer): void {
-    if (this.#held + data.length > BUFFER_BYTES) this.#write();
+    if (this.#held + data.length > BUFFER_BYTES) this.flush();
     this.#held += data.copy(this.#buffer, this.#held);
     this.end += data.length;
   }
 
   close(): void {
-    if (!this.#open) return;
-    this.#open = false;
-    try {
-      this.#write();
-    } finally {
-      closeSync(this.#fd);
-    }
+    closeSync(this.#fd);
   }
 
-  #write(): void {
+  flush(): void {
     for (let done = 0; done < this.#held; ) done += writeSync(this.#fd, this.#buffer, done, this.#held - done);
     this.#held = 0;
   }

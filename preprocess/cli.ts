@@ -88,7 +88,7 @@ program
       .choices(['ignore', 'apply'])
       .default(PACK_DEFAULTS.pixels.orientation),
   )
-  .option('--timeout <seconds>', 'for one image', wholeNumber('--timeout', 1), PACK_DEFAULTS.timeoutMs / 1000)
+  .option('--timeout <seconds>', 'for one image', timeoutOf, PACK_DEFAULTS.timeoutMs / 1000)
   .option('--dry-run', 'say what was found and how much room it takes; write nothing', false)
   .option('--json', 'print the result as one JSON object', false)
   .action(async (flags: ShardFlags) => {
@@ -172,6 +172,12 @@ function seedOf(text: string): number {
   const seed = wholeNumber('--seed', 0)(text);
   if (seed <= 0xffffffff) return seed;
   throw usage(`--seed ${text}`, 'a whole number below 2^32', 'correct --seed');
+}
+
+function timeoutOf(text: string): number {
+  const seconds = wholeNumber('--timeout', 1)(text);
+  if (seconds <= 86_400) return seconds;
+  throw usage(`--timeout ${text}`, 'at most a day, 86400 seconds', 'correct --timeout');
 }
 
 function qualityOf(text: string): number {

@@ -1,6 +1,7 @@
 // How much room the packed dataset will take, measured on a few sources spread over each split, and how much there is.
 
 import { statfs } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { SPLITS, type Split } from '#shards';
 import { type Group, type Job, positionsOf } from './job.ts';
 import type { ProbeResult, ProbeTask, SourceRequest } from './shard.worker.ts';
@@ -36,8 +37,19 @@ export async function estimate(
     const mean = jpegs.reduce((sum, each) => sum + each, 0) / Math.max(1, jpegs.length);
     bytes += positions * (mean + job.buckets.length * OVERHEAD_BYTES);
   }
-  const { bavail, bsize } = await statfs(out);
-  return { bytes: Math.round(bytes), free: bavail * bsize };
+  return { bytes: Math.round(bytes), free: await freeAt(resolve(out)) };
+}
+
+/** Of the file system that a folder lies on, or will. */
+async function freeAt(folder: string): Promise<number> {
+  try {
+    const { bavail, bsize } = await statfs(folder);
+    return bavail * bsize;
+  } catch (error) {
+    const parent = dirname(folder);
+    if (parent === folder) throw error;
+    return freeAt(parent);
+  }
 }
 
 /** At most `n` different places, evenly over 0 … count−1. */

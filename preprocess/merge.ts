@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { constants, createReadStream } from 'node:fs';
 import { copyFile, link, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Fault, type Manifest, readManifest } from '#shards';
+import { Fault, MANIFEST_FILE, type Manifest, readManifest } from '#shards';
 import { assemble } from './assemble.ts';
 import { type GroupRecord, groupName } from './group.ts';
 import { type Group, groupsOf, type Job, jobOf, mustBeSameJob, wholeOf } from './job.ts';
@@ -33,7 +33,7 @@ interface Held {
 export async function merge({ out, parts, resume, signal, onProgress }: MergeOptions): Promise<Manifest> {
   const { job, held } = await gather(parts);
   return inWorkspace({ out, resume }, async (workspace) => {
-    if (workspace.finished) {
+    if (workspace.finished === MANIFEST_FILE) {
       const manifest = await readManifest(out);
       mustBeSameJob(jobOf(manifest), job, out);
       return manifest;

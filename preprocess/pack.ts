@@ -2,11 +2,11 @@
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { type Bucket, Fault, type Manifest, readManifest, WorkerPool, writeFileDurably } from '#shards';
+import { join, relative, resolve, sep } from 'node:path';
+import { type Bucket, Fault, MANIFEST_FILE, type Manifest, readManifest, WorkerPool, writeFileDurably } from '#shards';
 import { assemble } from './assemble.ts';
 import { pixelFingerprint } from './fingerprint.ts';
-import type { GroupRecord } from './group.ts';
+import { type GroupRecord, groupName } from './group.ts';
 import type { PixelSettings } from './image.ts';
 import { groupsOf, type Job, jobOf, mustBeSameJob, type Part, wholeOf } from './job.ts';
 import type { Listed, ListResult, ListTask } from './list.worker.ts';
@@ -14,7 +14,8 @@ import { encodePart, PART_FILE, type PackedPart, readPart } from './part.ts';
 import type { Progress } from './progress.ts';
 import { GroupRun, openShardPool, type PackPlan, WORKER_HEAP } from './run.ts';
 import type { ScanResult } from './sources/source.ts';
-import { inWorkspace, type Workspace } from './workspace.ts';
+import { Tally } from './tally.ts';
+import { inWorkspace, lookAtTarget, type Workspace } from './workspace.ts';
 
 export interface PackOptions {
   readonly source: string;
@@ -63,9 +64,11 @@ export const PACK_DEFAULTS = {
  */
 export async function pack(options: Omit<PackOptions, 'part'>): Promise<Manifest> {
   return inWorkspace(options, async (workspace) => {
-    const begun = workspace.finished ? jobOf(await readManifest(options.out)) : null;
-    const job = await packGroups(workspace, options, begun);
-    return begun ? readManifest(options.out) : assemble(workspace, job);
+    if (workspace.finished === PART_FILE)
+      throw otherKind(options.out, 'a part', 'merge the parts, or give another --out');
+    const finished = workspace.finished ? await readManifest(options.out) : null;
+    const job = await packGroups(workspace, options, finished && jobOf(finished));
+    return finished ?? assemble(workspace, job);
   });
 }
 
@@ -75,6 +78,7 @@ export async function pack(options: Omit<PackOptions, 'part'>): Promise<Manifest
  */
 export async function packPart(options: PackOptions & { readonly part: Part }): Promise<PackedPart> {
   return inWorkspace(options, async (workspace) => {
+    if (workspace.finished === MANIFEST_FILE) throw otherKind(options.out, 'a whole dataset', 'give another --out');
     const finished = workspace.finished ? await readPart(options.out) : null;
     const job = await packGroups(workspace, options, finished?.job ?? null);
     if (finished) return finished;
@@ -85,13 +89,19 @@ export async function packPart(options: PackOptions & { readonly part: Part }): 
   });
 }
 
-/** What packing would do; nothing is written into `out`. */
+/**
+ * What packing would do; nothing is written into `out`.
+ * @throws Fault as `pack` does before it begins
+ */
 export async function dryRun(options: PackOptions): Promise<PackPlan> {
+  const { recorded } = await lookAtTarget(options.out, options);
   const catalogue = await mkdtemp(join(tmpdir(), 'preprocess-'));
   const pool = await openShardPool(options.workers);
   try {
     const { job, scanned } = await list(options, catalogue);
-    return await new GroupRun(options, job, catalogue, pool).plan(scanned.layout, groupsOf(job), tmpdir());
+    const done = new Set(recorded);
+    const left = groupsOf(job).filter((group) => !done.has(groupName(group)));
+    return await new GroupRun(options, job, catalogue, pool).plan(scanned.layout, left, options.out);
   } finally {
     await pool.close();
     await rm(catalogue, { recursive: true, force: true });
@@ -110,7 +120,8 @@ async function packGroups(workspace: Workspace, options: PackOptions, finished: 
     }
     const groups = groupsOf(job);
     if (groups.length === 0 && job.part) throw emptyPart(job.part, groupsOf(wholeOf(job)).length);
-    await workspace.begin(job);
+    const lost = await workspace.begin(job);
+    if (lost > 0) options.onNotice?.(`${lost} finished shards are missing or shorter than they were: packed again`);
     const run = new GroupRun(options, job, workspace.state, pool);
     const left = groups.filter((group) => !workspace.isDone(group));
     options.onPlan?.(await run.plan(scanned.layout, left, workspace.out));
@@ -124,26 +135,69 @@ async function packGroups(workspace: Workspace, options: PackOptions, finished: 
 /** Lists the sources in a catalogue and says what is to be packed. */
 async function list(options: PackOptions, catalogue: string): Promise<{ job: Job; scanned: ScanResult }> {
   const { source, buckets, pixels, seed, shardSamples, part, onNotice } = options;
-  const { scanned, sources } = await listSources({ source, catalogue });
+  mustLieOutside(options);
+  const { scanned, sources } = await listSources(source, catalogue, options.signal);
   const { strays, notices, classes } = scanned;
   for (const notice of notices) onNotice?.(notice);
   if (strays.count > 0)
     onNotice?.(`${strays.count} files outside class folders are ignored (${strays.first.join(', ')})`);
   const fingerprint = await pixelFingerprint(pixels);
   const job = { classes, sources, buckets, seed, shardSamples, fingerprint };
+  mustHaveNames(job);
   return { job: part ? { ...job, part } : job, scanned };
 }
 
-async function listSources(task: ListTask): Promise<Listed> {
+async function listSources(source: string, catalogue: string, signal: AbortSignal | undefined): Promise<Listed> {
   const file = new URL('./list.worker.js', import.meta.url);
   const pool = await WorkerPool.open<ListTask, ListResult>(file, 1, WORKER_HEAP);
+  const tally = new Tally();
+  const stop = (): void => tally.stopAfter(-1);
+  signal?.addEventListener('abort', stop);
   try {
-    const result = await pool.run(task);
+    const result = await pool.run({ source, catalogue, tally: tally.memory });
+    signal?.throwIfAborted();
     if (result.ok) return result;
     throw Fault.from(result.fault);
   } finally {
+    signal?.removeEventListener('abort', stop);
     await pool.close();
   }
+}
+
+/** Inside a split of the source, a later scan would take what is packed for sources. */
+function mustLieOutside({ source, out }: PackOptions): void {
+  const [first = ''] = relative(resolve(source), resolve(out)).split(sep);
+  if (!['train', 'val', 'validation', 'ILSVRC', 'Data'].includes(first)) return;
+  throw new Fault({
+    code: 'target-in-source',
+    received: `--out ${out} in ${first}/ of --source`,
+    expected: 'a folder outside the photos',
+    remedy: 'give another --out',
+  });
+}
+
+function otherKind(out: string, what: string, remedy: string): Fault {
+  return new Fault({
+    code: 'target-exists',
+    received: `${out} holds ${what}`,
+    expected: 'what --resume can go on with',
+    remedy,
+  });
+}
+
+/** A shard's name has six digits. */
+const MAX_SHARDS = 1_000_000;
+
+function mustHaveNames({ sources, shardSamples }: Job): void {
+  const shards = Math.ceil(Math.max(sources.train.count, sources.val.count) / shardSamples);
+  if (shards <= MAX_SHARDS) return;
+  throw new Fault({
+    code: 'too-many-shards',
+    received: `--shard-samples ${shardSamples}, which makes ${shards} shards`,
+    expected: `at most ${MAX_SHARDS}`,
+    remedy: 'give a larger --shard-samples',
+    exit: 2,
+  });
 }
 
 function emptyPart({ index, of }: Part, groups: number): Fault {

@@ -7,6 +7,7 @@ export interface Progress {
   readonly sources: number;
   /** Of the sources done. */
   readonly sourceBytes: number;
+  /** Of earlier runs, too. */
   readonly rejects: number;
 }
 

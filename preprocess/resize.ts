@@ -5,8 +5,8 @@ import type { Rectangle } from './kernel/resizer.ts';
 
 /** Decoded, 300 MB a worker. ImageNet's largest has about 60 megapixels. */
 export const MAX_PIXELS = 100_000_000;
-/** A JPEG's side has 16 bits. */
-export const MAX_SIDE = 65_535;
+/** libjpeg's limit, which what is stored must keep. */
+export const MAX_SIDE = 65_500;
 /** A worker holds the whole file. */
 export const MAX_FILE_BYTES = 256 * 1024 * 1024;
 /** Long side by short side. Beyond it no crop is of anything, and with a short side of 656 the long one passes MAX_SIDE. */

@@ -40,6 +40,7 @@ export class GroupRun {
   readonly #job: Job;
   readonly #request: SourceRequest;
   readonly #pool: ShardPool;
+  readonly #rejectLimit: number;
   readonly #order: Readonly<Record<Split, Uint32Array>>;
 
   /** `catalogue`: the folder that holds the list of sources. */
@@ -49,6 +50,7 @@ export class GroupRun {
     this.#job = job;
     this.#request = { root, catalogue, buckets, pixels, timeoutMs };
     this.#pool = pool;
+    this.#rejectLimit = rejectLimit(positionsIn(job, groupsOf(job)), options.maxRejects);
     // 4 bytes a source: 5 MB for ImageNet, all that grows with it here.
     const order = (split: Split) =>
       permutation(job.sources[split].count, { seed: options.seed, purpose: `pack.${split}` });
@@ -118,7 +120,6 @@ export class GroupRun {
   }
 
   #task(group: Group, number: number, out: string, tally: Tally): GroupTask {
-    const { onError, maxRejects } = this.#options;
     const { begin, end } = positionsOf(this.#job, group);
     return {
       ...this.#request,
@@ -128,8 +129,8 @@ export class GroupRun {
       number,
       order: this.#order[group.split].slice(begin, end),
       firstPosition: begin,
-      onError,
-      rejectLimit: rejectLimit(positionsIn(this.#job, groupsOf(this.#job)), maxRejects),
+      onError: this.#options.onError,
+      rejectLimit: this.#rejectLimit,
       tally: tally.memory,
     };
   }

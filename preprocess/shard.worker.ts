@@ -9,7 +9,7 @@ import type { Group } from './job.ts';
 import { type Reject, type Rejection, rejectFault, tooManyRejects } from './rejects.ts';
 import { SourceFiles } from './source-bytes.ts';
 import type { SourceEntry } from './sources/source.ts';
-import { Tally } from './tally.ts';
+import { stopped, Tally } from './tally.ts';
 import { asWriteFault } from './write-fault.ts';
 
 /** Where sources lie and how they become images; the same for every task of a run. */
@@ -156,14 +156,4 @@ class Sources {
 
 function refused({ code, reason }: Rejection): ImageResult {
   return { ok: false, code, reason };
-}
-
-/** Nobody sees this one: whoever stopped the run says why. */
-function stopped(): Fault {
-  return new Fault({
-    code: 'interrupted',
-    received: 'the sign to stop',
-    expected: 'a run to its end',
-    remedy: 'run it again with --resume',
-  });
 }

@@ -1,6 +1,8 @@
 // What all workers count together, in memory they share: the packer reads it for the progress line, the workers for
 // the limit of rejects and the sign to stop.
 
+import { Fault } from '#shards';
+
 const SLOTS = ['done', 'sourceBytes', 'rejects', 'last'] as const;
 type Slot = (typeof SLOTS)[number];
 
@@ -36,4 +38,14 @@ export class Tally {
   stops(group: number): boolean {
     return group > this.get('last');
   }
+}
+
+/** Nobody sees this one: whoever stopped the run says why. */
+export function stopped(): Fault {
+  return new Fault({
+    code: 'interrupted',
+    received: 'the sign to stop',
+    expected: 'a run to its end',
+    remedy: 'run it again with --resume',
+  });
 }

@@ -18,6 +18,8 @@ export async function rerunWithThreads(workers: number): Promise<number> {
   const child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
     env: { ...process.env, UV_THREADPOOL_SIZE: String(workers + 2) },
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
+    // A terminal signals its whole group: the child would get each signal twice, and the second one ends it at once.
+    detached: true,
   });
   const pass = (signal: NodeJS.Signals): void => {
     child.kill(signal);

@@ -22,9 +22,14 @@ function exitCodeOf(error: unknown, json: boolean): number {
     return error.exit;
   }
   // Commander has printed its own message by now; its class is not imported, to keep this door light.
-  const { name, exitCode } = error as { name?: string; exitCode?: number };
-  if (name === 'CommanderError') return exitCode === 0 ? 0 : 2;
+  const { name, exitCode, message } = error as { name?: string; exitCode?: number; message?: string };
+  if (name === 'CommanderError') {
+    if (exitCode === 0) return 0;
+    if (json) process.stdout.write(`${JSON.stringify({ error: { code: 'usage', received: message, exit: 2 } })}\n`);
+    return 2;
+  }
   process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
+  if (json) process.stdout.write(`${JSON.stringify({ error: { code: 'defect', received: message, exit: 1 } })}\n`);
   return 1;
 }
 

@@ -85,6 +85,7 @@ export class TarFile {
       } else {
         // A PAX path is whole, but Header puts the USTAR prefix before it.
         const name = (pax?.path ?? header.path ?? '').replace(/^(?:\.?\/)+/, '');
+        if (name.length > MAX_NAME) throw this.#damaged(at, `a name of ${name.length} characters`);
         if (FILES.has(header.type)) yield { name, header: at, offset, bytes };
         else if (!SKIPPED.has(header.type)) throw this.#unsupported(at, name, header.type);
         pax = undefined;
@@ -178,6 +179,8 @@ function extended(type: string, payload: string, pax: Pax | undefined): Pax | un
   return new Pax({ ...pax, path: pax?.path ?? payload.replace(/\0.*$/s, '') });
 }
 
+/** No system has longer paths. */
+const MAX_NAME = 4096;
 const EXTENSIONS: ReadonlySet<string> = new Set([
   'ExtendedHeader',
   'GlobalExtendedHeader',

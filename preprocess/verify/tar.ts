@@ -137,8 +137,14 @@ class Walk implements TarReport {
     if (received !== expected) return { what: `sha256 of .${suffix}`, expected, received };
     if (suffix === 'jpg') return this.#task.deep ? this.#image(index, i, payload) : null;
     const text = payload.toString('utf8');
-    const right = suffix === 'cls' ? String(index.label[i]) : this.#json(index, i, sourceOf(payload) ?? '');
-    return text === right ? null : { what: `text of .${suffix}`, expected: right, received: text };
+    const source = suffix === 'json' ? (sourceOf(payload) ?? '') : null;
+    const right = source === null ? String(index.label[i]) : this.#json(index, i, source);
+    if (text !== right) return { what: `text of .${suffix}`, expected: right, received: text };
+    // Sources are SPLIT/WNID/…: a label that does not fit is a wrong one.
+    const folder = `${this.#task.split}/${this.#task.wnids[index.label[i] as number]}/`;
+    return source === null || source.startsWith(folder)
+      ? null
+      : { what: 'source in .json', expected: `${folder}…`, received: source };
   }
 
   #image({ width, height }: ShardIndex, i: number, jpeg: Buffer): Complaint | null {

@@ -26,6 +26,7 @@ test('what was listed can be read in any order, whatever the names', async (t) =
       const writer = new CatalogueWriter(dir, 'train');
       for (const each of entries) writer.add(each);
       const { count, sha256 } = writer.finish();
+      writer.close();
       assert.equal(count, entries.length);
       const lines = entries.map(({ path, label }) => `${path}\t${label}\n`).join('');
       assert.equal(sha256, createHash('sha256').update(lines).digest('hex'));
@@ -57,6 +58,7 @@ test('a list of a million sources fits a heap of 32 MB, and reading it at random
         writer.add({ path, label: i % 1000, file: path, offset: 0, bytes: -1 });
       }
       const { count } = writer.finish();
+      writer.close();
       const order = permutation(count, { seed: 0, purpose: 'pack.train' });
       const catalogue = new Catalogue(dir, 'train');
       for (const place of order.subarray(0, 20_000))

@@ -118,6 +118,7 @@ test('a missing source is a failure, wrong flags are wrong usage', async (t) => 
     ['shard', '--source', dir, '--out', out, '--part', '3/2'],
     ['shard', '--source', dir, '--out', out, '--part', '0/2'],
     ['shard', '--source', dir, '--out', out, '--quality', '101'],
+    ['shard', '--source', dir, '--out', out, '--timeout', '2200000'],
     ['merge', '--out', out],
     ['shard', '--source', dir, '--out', out, '--nonsense'],
     ['nonsense'],
@@ -125,6 +126,8 @@ test('a missing source is a failure, wrong flags are wrong usage', async (t) => 
     const { code, stderr } = await run(t, ...args);
     assert.equal(code, 2, `${args.join(' ')}: ${stderr}`);
     assert.doesNotMatch(stderr, /\n\s+at /);
+    const { stdout } = await run(t, ...args, '--json');
+    assert.equal(JSON.parse(stdout).error.exit, 2, args.join(' '));
   }
   assert.deepEqual(await readdir(dir), []);
 });
@@ -187,6 +190,28 @@ test('a run that is interrupted before its first shard is finished leaves nothin
   assert.deepEqual(await readdir(dir), ['source']);
 });
 
+test('a terminal, which signals the whole group, interrupts a run with many workers as it does one with few', async (t) => {
+  const dir = await temporaryFolder(t);
+  const source = await writeFiles(join(dir, 'source'), manyPhotos(await photos(), 1500));
+  const args = [cli, 'shard', '--source', source, '--out', join(dir, 'out'), '--workers', '6', '--json'];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  t.after(() => child.kill('SIGKILL'));
+  let stdout = '';
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    stdout += text;
+  });
+  child.stderr.resume();
+  const ended = new Promise((resolve) => child.once('close', resolve));
+  while (!existsSync(join(dir, 'out/128/train-000000.tar.tmp'))) {
+    assert.equal(child.exitCode, null);
+    await wait(5);
+  }
+  process.kill(-(child.pid as number), 'SIGINT');
+  assert.equal(await ended, 1);
+  assert.equal(JSON.parse(stdout).error.code, 'interrupted');
+  assert.deepEqual(await readdir(dir), ['source']);
+});
+
 test('a dry run says what it found and writes nothing', async (t) => {
   const dir = await temporaryFolder(t);
   const source = await writeFiles(join(dir, 'source'), await photos());
@@ -207,6 +232,7 @@ test('a dry run says what it found and writes nothing', async (t) => {
   });
   assert.deepEqual(await readdir(dir), ['source']);
   const packed = await run(t, ...args.slice(0, -1), '--json');
+  assert.match((await run(t, ...args)).stderr, /^error target-exists: /);
   const { bytes } = JSON.parse(packed.stdout);
   assert.ok(Math.abs(estimate.bytes - bytes) < 0.35 * bytes, `${estimate.bytes} estimated, ${bytes} packed`);
 });

@@ -39,12 +39,12 @@ test('two runs on one target refuse each other, also with resume', async (t) => 
 
 test('a finished target is refused, and taken with resume', async (t) => {
   const out = join(await temporaryFolder(t), 'out');
-  for (const file of ['manifest.json', 'part.json']) {
+  for (const file of ['manifest.json', 'part.json'] as const) {
     await mkdir(out, { recursive: true });
     await writeFile(join(out, file), '');
     await assert.rejects(Workspace.open(out, fresh), fault('target-exists'));
     const workspace = await Workspace.open(out, { resume: true });
-    assert.equal(workspace.finished, true);
+    assert.equal(workspace.finished, file);
     await workspace.leave();
     assert.deepEqual(await readdir(out), [file]);
     await rm(out, { recursive: true });
