@@ -24,8 +24,8 @@ export function benchCommand(): Command {
     bench
       .command(name)
       .description(description)
-      .option('--images <n>', 'photos, made once after ImageNet’s statistics', wholeNumber('--images', 104), 1000)
-      .option('--rounds <n>', 'times each contender runs; medians count', wholeNumber('--rounds', 1), 5)
+      .option('--images <n>', 'photos, made once after ImageNet’s statistics', wholeNumber('--images', 104), 3000)
+      .option('--rounds <n>', 'times each contender runs; medians count', wholeNumber('--rounds', 1), 3)
       .option('--workers <n>', 'of every contender', wholeNumber('--workers', 1), availableParallelism())
       .option('--json', 'end with the result as one JSON object');
   const options = ({ images, rounds, workers }: Flags) => {
