@@ -1,10 +1,9 @@
 // One source's bytes → one JPEG a bucket, or why there is none. The same bytes for the same file, request and versions.
 
-import type { Bucket, Split } from '#shards';
+import type { Bucket, KernelName, Split } from '#shards';
 import { type Decoded, decode } from './decode.ts';
 import { liesOnSide, lyingRectangle, upright } from './exif.ts';
 import { type Pixels, Resizer, type Target } from './kernel/resizer.ts';
-import type { KernelName } from './kernel/weights.ts';
 import { encodeJpeg, type JpegSettings } from './libjpeg-turbo.ts';
 import type { RejectCode } from './rejects.ts';
 import { dividedSize, reductionOf, type StoredSize, storedSize } from './resize.ts';

@@ -10,6 +10,15 @@ export * from './offsets.ts';
 export * from './portable-math.ts';
 export * from './random.ts';
 export * from './reader.ts';
+export * from './resize/kernel.ts';
+export {
+  type AxisWeights,
+  axisWeights,
+  fillWeights,
+  type KernelName,
+  tapsOf,
+  type WeightName,
+} from './resize/weights.ts';
 export * from './resolution.ts';
 export * from './safetensors.ts';
 export * from './sample.ts';

@@ -4,6 +4,7 @@
 import { availableParallelism } from 'node:os';
 import { Command } from 'commander';
 import { Fault, interruption, runProgram, wholeNumber } from '#shards';
+import { stageLine, stageReport } from './bottleneck.ts';
 import { inspectStep } from './inspect.ts';
 import { awaitRun } from './meta.ts';
 import { type ProduceEvent, produce } from './producer.ts';
@@ -104,7 +105,8 @@ program
   .action(async (options) => {
     const recipe = withSettings(await loadRecipe(options.recipe), options.set);
     const signal = interruption();
-    const start = performance.now();
+    const tell = teller(recipe, options.window);
+    let begun = { at: performance.now(), lanes: 1 };
     const counters = await withTransport(options.transport, true, async (opened) => ({
       ...(await produce({
         transport: opened,
@@ -117,7 +119,10 @@ program
         ...(options.fromStep === undefined ? {} : { fromStep: options.fromStep }),
         forget: options.forget,
         signal,
-        onEvent: teller(recipe, options.window),
+        onEvent: (event) => {
+          if (event.kind === 'begun') begun = { at: performance.now(), lanes: event.plan.lanes };
+          tell(event);
+        },
       })),
       transport: opened.counters,
     }));
@@ -128,9 +133,11 @@ program
         expected: 'the end of the plan',
         remedy: 'start the same command again: it goes on after the ledger',
       });
-    const seconds = (performance.now() - start) / 1000;
-    finish({ run: options.run, seconds, ...counters }, options.json, [
-      `done: ${counters.images} images, ${(counters.bytes / 1e6).toFixed(1)} MB in ${seconds.toFixed(1)} s; ${counters.retries} retries`,
+    const seconds = (performance.now() - begun.at) / 1000;
+    const stages = stageReport(counters, { workers: options.workers, lanes: begun.lanes, seconds });
+    finish({ run: options.run, seconds, ...counters, stages }, options.json, [
+      `done: ${counters.images} images, ${(counters.bytes / 1e6).toFixed(1)} MB in ${seconds.toFixed(1)} s; ${counters.retries} retries; ${counters.viaSharp} decoded by sharp`,
+      ...(stages ? [stageLine(stages)] : []),
     ]);
   });
 

@@ -1,16 +1,12 @@
-// JPEG bytes → RGB pixels, by libjpeg-turbo. Shards that `preprocess` packed hold baseline 8-bit JPEG only.
+// A sample's bytes → RGB pixels: by libjpeg-turbo on the calling thread, and what that refuses by sharp. Which of them it
+// is depends on the bytes alone. Shards that `preprocess` packed hold nothing that is refused.
 
 import { createRequire } from 'node:module';
 import { Fault } from '#shards';
-import type { SourceImage } from './kernel/resize.ts';
 
 interface JpegTurbo {
   readonly FORMAT_RGB: number;
-  decompressSync(
-    image: Buffer,
-    out: Buffer,
-    options: { format: number },
-  ): { data: Buffer; width: number; height: number };
+  decompressSync(image: Buffer, out: Buffer, options: { format: number }): { width: number; height: number };
 }
 
 // CommonJS without default export for ESM; pinned to 2.3.0, whose prebuilt binary is libjpeg-turbo 3.1.2.
@@ -19,30 +15,79 @@ const turbo = createRequire(import.meta.url)('@julusian/jpeg-turbo') as JpegTurb
 /** Names what the pixels depend on; part of the stream's fingerprint. */
 export const DECODER = 'jpeg-turbo@2.3.0';
 
-let scratch = Buffer.alloc(0);
+/** A sample's encoded bytes, the size that the index gives it, px, and its name in Faults. */
+export interface Encoded {
+  readonly file: Uint8Array;
+  readonly width: number;
+  readonly height: number;
+  readonly where: string;
+}
 
 /**
- * Decodes one image of the given size, px, to U8 [height, width, 3]. The pixels are overwritten by the next call.
- * Fault `sample-damaged` where libjpeg-turbo refuses the bytes or finds another size than the index says.
+ * Decodes to `out`, U8 [height, width, 3], which must be of just that length. False where libjpeg-turbo refuses the
+ * file or warns of it: `out` is then undefined.
  */
-export function decodeJpeg(jpeg: Uint8Array, width: number, height: number, where: string): SourceImage {
-  const bytes = width * height * 3;
-  if (scratch.length < bytes) scratch = Buffer.allocUnsafeSlow(bytes);
+export function decodeJpeg({ file, width, height }: Encoded, out: Buffer): boolean {
+  try {
+    const jpeg = Buffer.from(file.buffer, file.byteOffset, file.byteLength);
+    const decoded = turbo.decompressSync(jpeg, out, { format: turbo.FORMAT_RGB });
+    return decoded.width === width && decoded.height === height;
+  } catch {
+    return false;
+  }
+}
+
+const FORMATS: readonly string[] = ['jpeg', 'png', 'webp', 'gif'];
+/** After it sharp gives up a file. */
+const SHARP_SECONDS = 60;
+
+/** Loaded when the first sample needs it: it takes a worker 60 ms. */
+async function loadSharp(): Promise<typeof import('sharp').default> {
+  const { default: sharp } = await import('sharp');
+  // One image a worker at a time; libvips' own threads would multiply with the workers, and no image comes twice.
+  sharp.concurrency(1);
+  sharp.cache(false);
+  return sharp;
+}
+
+export interface DecodedBySharp {
+  /** U8 [height, width, 3]. */
+  readonly pixels: Uint8Array;
+  /** What the pixels depend on: sharp's pixels differ between CPU architectures. */
+  readonly decoder: string;
+}
+
+/**
+ * JPEG of every kind, PNG, WebP, a GIF's first frame; profiles are applied, transparency is dropped, EXIF's orientation
+ * is ignored. Fault `sample-damaged` where sharp refuses the file too, or only warns of it, or where it is of another size.
+ */
+export async function decodeBySharp({ file, width, height, where }: Encoded): Promise<DecodedBySharp> {
   const damaged = (received: string, cause?: unknown) =>
     new Fault({
       code: 'sample-damaged',
       received: `${where}: ${received}`,
-      expected: `a JPEG of ${width}×${height}`,
+      expected: `an image of ${width}×${height}`,
       remedy: "the shard is damaged; repack with 'preprocess shard'",
       cause,
     });
-  let decoded: { data: Buffer; width: number; height: number };
+  const sharp = await loadSharp();
+  // The first warning refuses a file: damage that a decoder papers over would be trained on unseen.
+  const image = sharp(file, { failOn: 'warning' });
   try {
-    const image = Buffer.from(jpeg.buffer, jpeg.byteOffset, jpeg.byteLength);
-    decoded = turbo.decompressSync(image, scratch, { format: turbo.FORMAT_RGB });
+    const found = await image.metadata();
+    if (!FORMATS.includes(found.format)) throw damaged(`a file of format ${found.format}`);
+    if (found.width !== width || found.height !== height) throw damaged(`${found.width}×${found.height}`);
+    const { data, info } = await image
+      .toColourspace('srgb')
+      .removeAlpha()
+      .raw({ depth: 'uchar' })
+      .timeout({ seconds: SHARP_SECONDS })
+      .toBuffer({ resolveWithObject: true });
+    if (info.channels !== 3) throw damaged(`${info.channels} channels, not 3`);
+    const { sharp: version = 'unknown', vips } = sharp.versions;
+    return { pixels: data, decoder: `sharp@${version}-libvips@${vips}-${process.arch}` };
   } catch (cause) {
-    throw damaged((cause as Error).message, cause);
+    if (cause instanceof Fault) throw cause;
+    throw damaged(`neither libjpeg-turbo nor sharp decodes it (${(cause as Error).message.split('\n')[0]})`, cause);
   }
-  if (decoded.width !== width || decoded.height !== height) throw damaged(`${decoded.width}×${decoded.height}`);
-  return { pixels: decoded.data, width, height };
 }

@@ -32,7 +32,7 @@ export async function* evaluationSamples(options: EvaluationOptions): AsyncGener
   try {
     let sample = 0;
     for (const size of chunkSizes(index.samples, resolution)) {
-      const { tensors } = renderChunk(
+      const { tensors } = await renderChunk(
         {
           id: { plan: '', split, epoch: 0, step: 0, lane: 0, chunk: 0, chunks: 1, resolution },
           seed: 0,

@@ -1,10 +1,13 @@
 // The door of the room: what the other rooms may use.
 export { untilAborted } from './abort.ts';
+export { type CropBox, type CropOptions, randomResizedCrop } from './augment/random-resized-crop.ts';
+export { type ConsumeCounters, Consumer, type LaneStep } from './consumer.ts';
 export { evaluationSamples } from './evaluation.ts';
 export { Feed, type FeedBatch, type GroupSamples } from './feed.ts';
-export type { RunMeta } from './meta.ts';
+export { awaitRun, type RunMeta } from './meta.ts';
 export {
   checkStepBound,
+  chunkSizes,
   type DatasetIdentity,
   firstDifference,
   type Phase,
@@ -16,6 +19,7 @@ export {
   trainHashOf,
   trainPartOf,
 } from './plan.ts';
+export { type PoolCounters, RenderPool } from './pool.ts';
 export {
   loadRecipe,
   type ModelRecipe,
@@ -27,4 +31,6 @@ export {
   type SamRecipe,
   withSettings,
 } from './recipe.ts';
+export type { ChunkTask, SampleTask } from './render.ts';
 export { topicsOf } from './topics.ts';
+export { openTransport } from './transport/index.ts';

@@ -4,6 +4,7 @@
 import { Fault } from '#shards';
 import { encodeLedger, type LaneLedger, type LedgerRecord, type StepDigest, VAL_STEP } from './ledger.ts';
 import { imageBytes, maxRecordBytes, type Plan, placeOf } from './plan.ts';
+import type { RenderedChunk } from './pool.ts';
 import { type ChunkTask, FINGERPRINT } from './render.ts';
 import type { TaskSource } from './tasks.ts';
 import type { RunTopics } from './topics.ts';
@@ -28,7 +29,7 @@ export interface LaneWriterOptions {
   /** This lane's own. */
   readonly digest: StepDigest;
   readonly tasks: TaskSource;
-  readonly render: (task: ChunkTask) => Promise<Uint8Array>;
+  readonly render: (task: ChunkTask) => Promise<RenderedChunk>;
   readonly gate: WindowGate;
   /** Bounds of what is rendered ahead of its append, in bytes and in steps (val: records); one always fits. */
   readonly aheadBytes: number;
@@ -39,11 +40,11 @@ export interface LaneWriterOptions {
 }
 
 /** Chunks in order; undefined after the last. */
-type NextChunk = () => Promise<Uint8Array> | undefined;
+type NextChunk = () => Promise<RenderedChunk> | undefined;
 
 /** Renders tasks in order, at most `ahead` of them before they are asked for, the first of these now. */
 function rendering(tasks: readonly ChunkTask[], render: LaneWriterOptions['render'], ahead: number): NextChunk {
-  const started: Promise<Uint8Array>[] = [];
+  const started: Promise<RenderedChunk>[] = [];
   let next = 0;
   const fill = () => {
     for (let task = tasks[next]; task && started.length < ahead; task = tasks[++next]) {
@@ -73,15 +74,18 @@ async function appendStep(
   let end = -1;
   let bytes = 0;
   let appendMs = 0;
+  // Of a chunk that was made in another way, if there is one.
+  let fingerprint = FINGERPRINT;
   for (let chunk = await nextChunk(); chunk; chunk = await nextChunk()) {
     if (signal.aborted) return null;
     const start = performance.now();
-    const at = await transport.append(topic, lane, chunk);
+    const at = await transport.append(topic, lane, chunk.bytes);
     appendMs += performance.now() - start;
     if (offset < 0) offset = at;
     end = at + 1;
-    bytes += chunk.length;
-    digest.add(chunk);
+    bytes += chunk.bytes.length;
+    digest.add(chunk.bytes);
+    if (chunk.fingerprint !== FINGERPRINT) fingerprint = chunk.fingerprint;
   }
   // A lane without samples of its own: an empty range.
   if (offset < 0) offset = end = (await transport.ends(topic))[lane]?.end ?? 0;
@@ -96,7 +100,7 @@ async function appendStep(
     samples: tasks.reduce((sum, task) => sum + task.samples.length, 0),
     bytes,
     digest: digest.end(),
-    fingerprint: FINGERPRINT,
+    fingerprint,
   };
   checkRegenerated(ledger.get(topic, step), record);
   const start = performance.now();

@@ -1,19 +1,24 @@
 // The piscina pool that renders chunks, with its stage times and retries counted.
 
 import { Fault, WorkerPool } from '#shards';
-import type { ChunkTask, StageTimes } from './render.ts';
+import type { ChunkTask, Rendered, StageTimes } from './render.ts';
 import type { RenderReply, RenderRequest } from './render.worker.ts';
 
 export interface PoolCounters extends StageTimes {
   images: number;
   /** Tasks rendered again because a worker died. */
   retries: number;
+  /** Images that libjpeg-turbo refused and sharp decoded. */
+  viaSharp: number;
 }
+
+/** A chunk's record bytes and what they depend on beside the plan. */
+export type RenderedChunk = Pick<Rendered, 'bytes' | 'fingerprint'>;
 
 const ATTEMPTS = 3;
 
 export class RenderPool {
-  readonly counters: PoolCounters = { images: 0, retries: 0, read: 0, decode: 0, kernel: 0 };
+  readonly counters: PoolCounters = { images: 0, retries: 0, viaSharp: 0, read: 0, decode: 0, kernel: 0 };
   readonly #pool: WorkerPool<RenderRequest, RenderReply>;
   readonly #shards: string;
 
@@ -30,8 +35,8 @@ export class RenderPool {
     return new RenderPool(pool, shards);
   }
 
-  /** A chunk's record bytes. A dead worker's task is rendered again: the bytes depend on the task alone. */
-  async render(task: ChunkTask): Promise<Uint8Array<ArrayBuffer>> {
+  /** A dead worker's task is rendered again: the bytes depend on the task alone. */
+  async render(task: ChunkTask): Promise<RenderedChunk> {
     for (let attempt = 1; ; attempt++) {
       let reply: RenderReply;
       try {
@@ -44,7 +49,8 @@ export class RenderPool {
       if (!reply.ok) throw Fault.from(reply.fault);
       this.counters.images += task.samples.length;
       for (const stage of ['read', 'decode', 'kernel'] as const) this.counters[stage] += reply.times[stage];
-      return reply.bytes;
+      this.counters.viaSharp += reply.viaSharp;
+      return { bytes: reply.bytes, fingerprint: reply.fingerprint };
     }
   }
 

@@ -1,16 +1,23 @@
 // One chunk, from shard bytes to record bytes: decode → crop → resize → flip → MixUp. A pure function of the task.
 
-import { Draws, type SampleLocation } from '#shards';
+import { Draws, Fault, type SampleLocation } from '#shards';
 import { centreCrop } from './augment/centre-crop.ts';
-import { blend, LAMBDA_ONE, lambdaSampler, partnerShift } from './augment/mixup.ts';
+import { LAMBDA_ONE, lambdaSampler, partnerShift } from './augment/mixup.ts';
 import { randomResizedCrop } from './augment/random-resized-crop.ts';
-import { DECODER, decodeJpeg } from './decode.ts';
-import { cropAndResize } from './kernel/resize.ts';
-import { imageBytes } from './plan.ts';
+import { DECODER, decodeBySharp, decodeJpeg } from './decode.ts';
+import { Workspace } from './kernel/workspace.ts';
 import { allocateRecord, type RecordId, type RecordTensors } from './record.ts';
 
-/** What the bytes depend on beside the plan: two fingerprints may not feed one run. */
-export const FINGERPRINT = `${DECODER}+resize@1+record@1`;
+/**
+ * What the bytes depend on beside the plan: two fingerprints may not feed one run. A chunk with a sample that only sharp
+ * decodes has sharp's after it.
+ */
+export const FINGERPRINT = `${DECODER}+resize@2+record@1`;
+
+/** Of a sample; decoded, 300 MB. */
+const MAX_PIXELS = 100_000_000;
+/** A larger workspace is let go after its chunk: WebAssembly memory never shrinks. */
+const KEEP_BYTES = 64 * 1024 * 1024;
 
 /** One sample of a chunk. */
 export interface SampleTask {
@@ -66,56 +73,88 @@ export interface Rendered {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly tensors: RecordTensors;
   readonly times: StageTimes;
+  /** Samples that sharp decoded. */
+  readonly viaSharp: number;
+  readonly fingerprint: string;
 }
 
-/** Renders a chunk to its record's bytes. Faults name shard and offset of a damaged sample. */
-export function renderChunk(task: ChunkTask, read: ReadSample): Rendered {
+/** Not in use. One a thread, unless chunks are rendered at the same time. */
+const idle: Workspace[] = [];
+
+/**
+ * Renders a chunk to its record's bytes. Faults name shard and offset of a damaged sample.
+ * @throws Fault `sample-damaged`, `sample-too-large`
+ */
+export async function renderChunk(task: ChunkTask, read: ReadSample): Promise<Rendered> {
+  const workspace = idle.pop() ?? new Workspace();
+  try {
+    return await renderIn(workspace, task, read);
+  } finally {
+    if (workspace.memoryBytes <= KEEP_BYTES) idle.push(workspace);
+  }
+}
+
+async function renderIn(workspace: Workspace, task: ChunkTask, read: ReadSample): Promise<Rendered> {
   const { id, seed, samples } = task;
   const { epoch, step, resolution } = id;
   const { bytes, tensors } = allocateRecord(id, samples.length);
-  const stride = imageBytes(resolution);
-  const mixing = task.mixup > 0;
-  const images = mixing ? new Uint8Array(tensors.images.length) : tensors.images;
   const times: StageTimes = { read: 0, decode: 0, kernel: 0 };
   const randomBox = cropper({ scale: task.scale, ratio: task.ratio });
+  let viaSharp = 0;
+  let fingerprint = FINGERPRINT;
 
-  samples.forEach(({ sample, index, location }, i) => {
-    const start = performance.now();
-    const jpeg = read(location);
-    const readAt = performance.now();
+  workspace.begin(samples.length, resolution);
+  for (const [image, { sample, index, location }] of samples.entries()) {
+    const { width, height } = location;
     const where = `shard ${location.shard}: sample ${sample} at byte ${location.offset}`;
-    const source = decodeJpeg(jpeg, location.width, location.height, where);
+    if (width * height > MAX_PIXELS) throw tooLarge(where, width, height);
+    const start = performance.now();
+    const file = read(location);
+    const readAt = performance.now();
+    const encoded = { file, width, height, where };
+    const pixels = workspace.source(location);
+    if (!decodeJpeg(encoded, pixels)) {
+      const decoded = await decodeBySharp(encoded);
+      pixels.set(decoded.pixels);
+      fingerprint = `${FINGERPRINT}+${decoded.decoder}`;
+      viaSharp++;
+    }
     const decodedAt = performance.now();
     const draws = new Draws({ seed, purpose: 'augment', epoch, step, index });
-    const box =
-      task.crop === 'centre'
-        ? centreCrop(source.width, source.height, task.cropRatio)
-        : randomBox(source.width, source.height, draws);
-    const flip = draws.uniform() < task.flip;
-    cropAndResize(source, box, resolution, flip, images.subarray(i * stride, (i + 1) * stride));
-    tensors.sample[i] = sample;
-    tensors.labelA[i] = location.label;
+    const box = task.crop === 'centre' ? centreCrop(width, height, task.cropRatio) : randomBox(width, height, draws);
+    workspace.resize({ box, flip: draws.uniform() < task.flip, image });
+    tensors.sample[image] = sample;
+    tensors.labelA[image] = location.label;
     times.read += readAt - start;
     times.decode += decodedAt - readAt;
     times.kernel += performance.now() - decodedAt;
-  });
+  }
 
   const mixStart = performance.now();
-  let lambda = LAMBDA_ONE;
-  let shift = 0;
-  if (mixing) {
-    const first = samples[0] as SampleTask;
-    lambda = lambdas({ alpha: task.mixup })(new Draws({ seed, purpose: 'mixup.lambda', epoch, step }));
-    shift = partnerShift(
-      samples.length,
-      new Draws({ seed, purpose: 'mixup.partner', epoch, step, index: first.index }),
-    );
-    blend(images, tensors.images, stride, shift, lambda);
-  }
+  const { shift, lambda } = mixOf(task);
+  tensors.images.set(shift === 0 ? workspace.resized() : workspace.mixed({ shift, lambda }));
   for (let i = 0; i < samples.length; i++) {
     tensors.labelB[i] = tensors.labelA[(i + shift) % samples.length] as number;
     tensors.lam[i] = lambda / LAMBDA_ONE;
   }
   times.kernel += performance.now() - mixStart;
-  return { bytes, tensors, times };
+  return { bytes, tensors, times, viaSharp, fingerprint };
+}
+
+/** A chunk's partners and λ; without MixUp each image is its own partner. */
+function mixOf({ id: { epoch, step }, seed, samples, mixup }: ChunkTask): { shift: number; lambda: number } {
+  const [first] = samples;
+  if (mixup === 0 || !first) return { shift: 0, lambda: LAMBDA_ONE };
+  const lambda = lambdas({ alpha: mixup })(new Draws({ seed, purpose: 'mixup.lambda', epoch, step }));
+  const draws = new Draws({ seed, purpose: 'mixup.partner', epoch, step, index: first.index });
+  return { shift: partnerShift(samples.length, draws), lambda };
+}
+
+function tooLarge(where: string, width: number, height: number): Fault {
+  return new Fault({
+    code: 'sample-too-large',
+    received: `${where}: ${width}×${height}`,
+    expected: `an image of at most ${MAX_PIXELS / 1e6} megapixels`,
+    remedy: "repack with 'preprocess shard', which scales it down",
+  });
 }

@@ -1,7 +1,16 @@
 // The WebAssembly resize: lays out its memory, and feeds it an image whole or, where that is too large, strip by strip.
 
-import { readFileSync } from 'node:fs';
-import { type AxisWeights, axisWeights, type WeightName } from './weights.ts';
+import {
+  type AxisWeights,
+  axisWeights,
+  openResizeKernel,
+  type ResizeKernel,
+  ROW_GRANULE,
+  TAPS_GRANULE,
+  VECTOR_BYTES,
+  WASM_PAGE_BYTES,
+  type WeightName,
+} from '#shards';
 
 /** U8 [height, width, 3]. */
 export interface Pixels {
@@ -24,48 +33,10 @@ export interface Target {
   readonly crop: Rectangle;
 }
 
-/** resize.as.ts's only export; every argument is an address, a size in bytes or a count. */
-type Resize = (
-  ...args: readonly [
-    src: number,
-    stride: number,
-    bytes: number,
-    rowStarts: number,
-    rowWeights: number,
-    rowTaps: number,
-    rows: number,
-    columnStarts: number,
-    columnWeights: number,
-    columnTaps: number,
-    columns: number,
-    scratch: number,
-    scratchStride: number,
-    out: number,
-  ]
-) => void;
-
-interface Exports {
-  readonly memory: { readonly buffer: ArrayBuffer; grow(pages: number): number };
-  readonly resize: Resize;
-}
-
-// TypeScript declares it for browsers only.
-declare const WebAssembly: {
-  readonly Module: new (bytes: Uint8Array) => object;
-  readonly Instance: new (module: object) => { readonly exports: unknown };
-};
-
 /** What is copied in at once; a larger image is resized strip by strip. About 11 megapixels. */
 export const STRIP_BYTES = 32 * 1024 * 1024;
-const PAGE_BYTES = 65_536;
-/** Output rows come in fours, taps of rows in twos and of columns in fours. */
-const ROW_GRANULE = 4;
-const ROW_TAPS = 2;
-const COLUMN_TAPS = 4;
-/** The kernel loads 16 bytes at a time. */
-const VECTOR = 16;
 
-const align = (bytes: number): number => Math.ceil(bytes / VECTOR) * VECTOR;
+const align = (bytes: number): number => Math.ceil(bytes / VECTOR_BYTES) * VECTOR_BYTES;
 
 /** Where a target's tables, scratch rows and output lie; the source follows behind the largest such layout. */
 interface Layout {
@@ -89,15 +60,12 @@ interface Layout {
   };
 }
 
-let module: object | undefined;
-
 export class Resizer {
-  readonly #exports: Exports;
+  readonly #exports: ResizeKernel;
   readonly #stripBytes: number;
 
   constructor(stripBytes = STRIP_BYTES) {
-    module ??= new WebAssembly.Module(readFileSync(new URL('./resize.wasm', import.meta.url)));
-    this.#exports = new WebAssembly.Instance(module).exports as Exports;
+    this.#exports = openResizeKernel();
     this.#stripBytes = stripBytes;
   }
 
@@ -115,7 +83,7 @@ export class Resizer {
     const sourceAt = Math.max(...layouts.map(({ at }) => at.end));
     const stride = source.width * 3;
     const whole = stride * source.height <= this.#stripBytes;
-    this.#reserve(sourceAt, (whole ? source.height : 0) + ROW_TAPS, stride);
+    this.#reserve(sourceAt, (whole ? source.height : 0) + TAPS_GRANULE, stride);
     if (whole) {
       this.#bytes(sourceAt, stride * source.height).set(source.data.subarray(0, stride * source.height));
     }
@@ -139,7 +107,7 @@ export class Resizer {
       while (first + rows < plan.outputRows && bottom(first + rows + ROW_GRANULE - 1) - top <= rowsAtOnce)
         rows += ROW_GRANULE;
       const height = bottom(first + rows - 1) - top;
-      this.#reserve(sourceAt, height + ROW_TAPS, stride);
+      this.#reserve(sourceAt, height + TAPS_GRANULE, stride);
       this.#bytes(sourceAt, height * stride).set(source.data.subarray(top * stride, (top + height) * stride));
       this.#run(plan, { first, rows, src: sourceAt - top * stride, stride });
       first += rows;
@@ -177,8 +145,8 @@ export class Resizer {
 
   /** Grows the memory so that `rows` of `stride` bytes lie behind `from`. */
   #reserve(from: number, rows: number, stride: number): void {
-    const missing = from + rows * stride + VECTOR - this.memoryBytes;
-    if (missing > 0) this.#exports.memory.grow(Math.ceil(missing / PAGE_BYTES));
+    const missing = from + rows * stride + VECTOR_BYTES - this.memoryBytes;
+    if (missing > 0) this.#exports.memory.grow(Math.ceil(missing / WASM_PAGE_BYTES));
   }
 
   #bytes(at: number, length: number): Uint8Array {
@@ -188,24 +156,24 @@ export class Resizer {
 
 function layout(source: Pixels, target: Target, weights: WeightName): Layout {
   const { crop } = target;
-  const rows = padded(
-    axisWeights(
-      weights,
-      { source: source.height, target: target.height, offset: crop.top, length: crop.height },
-      ROW_TAPS,
-    ),
+  // Repeats of the last row, up to a multiple of ROW_GRANULE, lie behind the output and are not looked at.
+  const rows = axisWeights(
+    weights,
+    { source: source.height, target: target.height, offset: crop.top, length: crop.height },
+    TAPS_GRANULE,
+    Math.ceil(crop.height / ROW_GRANULE) * ROW_GRANULE,
   );
   const absolute = axisWeights(
     weights,
     { source: source.width, target: target.width, offset: crop.left, length: crop.width },
-    COLUMN_TAPS,
+    TAPS_GRANULE,
   );
   const left = absolute.starts[0] as number;
   const right = Math.min(source.width, (absolute.starts[crop.width - 1] as number) + absolute.taps);
   const columns = { ...absolute, starts: absolute.starts.map((start) => start - left) };
   const width = right - left;
   // The last pixel's padding taps and the 16 bytes of its load reach past the row.
-  const scratchStride = align((width + absolute.taps) * 3 + VECTOR);
+  const scratchStride = align((width + absolute.taps) * 3 + VECTOR_BYTES);
   let end = 0;
   const place = (bytes: number): number => {
     const at = end;
@@ -222,17 +190,4 @@ function layout(source: Pixels, target: Target, weights: WeightName): Layout {
     end: 0,
   };
   return { target, rows, columns, outputRows: rows.starts.length, left, width, scratchStride, at: { ...at, end } };
-}
-
-/** Repeats the last row up to a multiple of ROW_GRANULE; what it gives lies behind the output and is not looked at. */
-function padded({ starts, weights, taps }: AxisWeights): AxisWeights {
-  const length = Math.ceil(starts.length / ROW_GRANULE) * ROW_GRANULE;
-  const all = {
-    starts: new Int32Array(length).fill(starts.at(-1) as number),
-    weights: new Int16Array(length * taps),
-    taps,
-  };
-  all.starts.set(starts);
-  all.weights.set(weights);
-  return all;
 }

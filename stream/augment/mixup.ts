@@ -56,16 +56,3 @@ export function lambdaSampler(alpha: number): (draws: Draws) => number {
 export function partnerShift(n: number, draws: Draws): number {
   return 1 + draws.below(n - 1);
 }
-
-/** out = λ·image + (1−λ)·partner for all images of a chunk; U8 [n, …] of `stride` bytes each, `out` apart from `images`. */
-export function blend(images: Uint8Array, out: Uint8Array, stride: number, shift: number, lambda: number): void {
-  const n = images.length / stride;
-  const rest = LAMBDA_ONE - lambda;
-  for (let i = 0; i < n; i++) {
-    const own = i * stride;
-    const other = ((i + shift) % n) * stride;
-    for (let j = 0; j < stride; j++)
-      out[own + j] =
-        ((images[own + j] as number) * lambda + (images[other + j] as number) * rest + LAMBDA_ONE / 2) >> 14;
-  }
-}

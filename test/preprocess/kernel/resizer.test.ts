@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import sharp from 'sharp';
 import { type Pixels, Resizer, type Target } from '../../../preprocess/kernel/resizer.ts';
-import type { KernelName } from '../../../preprocess/kernel/weights.ts';
+import type { KernelName } from '../../../shards/resize/weights.ts';
 
 const KERNELS: readonly KernelName[] = ['lanczos3', 'bicubic', 'bilinear'];
 

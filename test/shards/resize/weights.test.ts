@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type AxisWeights, axisWeights, ONE, sinc, type WeightName } from '../../../preprocess/kernel/weights.ts';
+import { type AxisWeights, axisWeights, ONE, sinc, type WeightName } from '../../../shards/resize/weights.ts';
 
 const NAMES: readonly WeightName[] = ['lanczos3', 'bicubic', 'bilinear', 'area'];
 
@@ -11,7 +11,7 @@ const axis = fc
     name: fc.constantFrom(...NAMES),
     granule: fc.constantFrom(2, 4),
   })
-  .chain((rest) => fc.record({ ...constants(rest), target: fc.integer({ min: 1, max: rest.source }) }))
+  .chain((rest) => fc.record({ ...constants(rest), target: fc.integer({ min: 1, max: 2 * rest.source }) }))
   .chain((rest) => fc.record({ ...constants(rest), offset: fc.integer({ min: 0, max: rest.target - 1 }) }))
   .chain((rest) => fc.record({ ...constants(rest), length: fc.integer({ min: 1, max: rest.target - rest.offset }) }));
 
@@ -49,6 +49,27 @@ test('a part of the outputs has the weights that it has in the whole', () => {
     assert.equal(part.starts[i], whole.starts[i + 26]);
     assert.deepEqual(rowOf(part, i), rowOf(whole, i + 26));
   }
+});
+
+test('mirrored, the outputs come in reverse order; a longer table repeats the last of them', () => {
+  const axis = { source: 30, target: 40, offset: 3, length: 20 };
+  const plain = axisWeights('bilinear', axis, 2);
+  const mirrored = axisWeights('bilinear', { ...axis, mirrored: true }, 2, 24);
+  for (let i = 0; i < 24; i++) {
+    const of = Math.max(0, 19 - i);
+    assert.equal(mirrored.starts[i], plain.starts[of]);
+    assert.deepEqual(rowOf(mirrored, i), rowOf(plain, of));
+  }
+});
+
+test('where a side grows, an output lies between its two nearest pixels', () => {
+  const made = axisWeights('bilinear', { source: 4, target: 8, offset: 0, length: 8 }, 2);
+  assert.equal(made.taps, 2);
+  assert.deepEqual([...made.starts], [0, 0, 0, 1, 1, 2, 2, 2]);
+  const quarter = ONE / 4;
+  assert.deepEqual(rowOf(made, 3), [3 * quarter, quarter]);
+  assert.deepEqual(rowOf(made, 4), [quarter, 3 * quarter]);
+  assert.deepEqual(rowOf(made, 7), [0, ONE]);
 });
 
 test('the same size is left alone, by every kernel', () => {

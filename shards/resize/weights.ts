@@ -8,20 +8,25 @@ export type WeightName = KernelName | 'area';
 export const ONE = 1 << 14;
 
 /** What the outputs of one axis are made of: output i is Σ weights[i·taps + k] · source[starts[i] + k] / ONE. */
-export interface AxisWeights {
+export interface WeightTables {
   readonly starts: Int32Array;
   readonly weights: Int16Array;
+}
+
+export interface AxisWeights extends WeightTables {
   /** A multiple of the granule; only where that is more than the source has, `starts[i] + taps` passes its end. */
   readonly taps: number;
 }
 
 export interface Axis {
   readonly source: number;
-  /** Size after the whole resize; never larger than the source. */
+  /** Size after the whole resize. */
   readonly target: number;
   /** The outputs wanted: `length` from `offset` on. */
   readonly offset: number;
   readonly length: number;
+  /** In reverse order: a flip. */
+  readonly mirrored?: boolean;
 }
 
 /** sin(πx) / πx for |x| ≤ 3; exactly 0 at the whole numbers but 0. */
@@ -65,29 +70,38 @@ function tableOf(kernel: KernelName): Float64Array {
   return table;
 }
 
+/** How many weights each output has; `granule`: they come in whole multiples of it. */
+export function tapsOf(name: WeightName, { source, target }: Axis, granule: number): number {
+  return Math.ceil(Math.min(weigherOf(name, source / target).taps, source) / granule) * granule;
+}
+
+/** Room for one output's weights in doubles; grows to the largest seen. */
+let raw = new Float64Array(64);
+
 /**
- * A kernel is stretched by the reduction, so that every source pixel has its part (as Pillow does, and PyTorch with
- * antialias). `granule`: taps come in whole multiples of it.
+ * Fills tables of `starts.length` outputs with `taps` weights each, as `tapsOf` gave them; there may be more outputs
+ * than the axis wants: the last one is repeated. A kernel is stretched by a reduction, so that every source pixel has
+ * its part (as Pillow does, and PyTorch with antialias); where a side grows, it is not.
  */
-export function axisWeights(name: WeightName, { source, target, offset, length }: Axis, granule: number): AxisWeights {
+export function fillWeights(name: WeightName, axis: Axis, taps: number, { starts, weights }: WeightTables): void {
+  const { source, target, offset, length, mirrored = false } = axis;
   const scale = source / target;
-  const weigh = name === 'area' ? areaWeigher(scale) : kernelWeigher(name, scale);
-  const taps = Math.ceil(Math.min(weigh.taps, source) / granule) * granule;
-  const starts = new Int32Array(length);
-  const weights = new Int16Array(length * taps);
-  const raw = new Float64Array(weigh.taps);
-  for (let i = 0; i < length; i++) {
-    const centre = (offset + i + 0.5) * scale;
+  const weigh = weigherOf(name, scale);
+  if (raw.length < weigh.taps) raw = new Float64Array(weigh.taps);
+  weights.fill(0);
+  for (let slot = 0; slot < starts.length; slot++) {
+    const output = Math.min(slot, length - 1);
+    const centre = (offset + (mirrored ? length - 1 - output : output) + 0.5) * scale;
     const start = Math.max(0, Math.floor(centre - weigh.reach + 0.5));
     const end = Math.min(source, Math.ceil(centre + weigh.reach - 0.5));
     // One more than the most can come of rounding; its weight is 0.
     const count = Math.min(end - start, weigh.taps);
     const sum = weigh.fill(raw, start + 0.5 - centre, count);
     const first = Math.max(0, Math.min(start, source - taps));
-    starts[i] = first;
+    starts[slot] = first;
     // Rounding the running sum, not each weight, makes the whole exactly ONE.
     const unit = ONE / sum;
-    let at = i * taps + start - first;
+    let at = slot * taps + start - first;
     let before = 0;
     let running = 0.5;
     for (let k = 0; k < count; k++) {
@@ -97,7 +111,14 @@ export function axisWeights(name: WeightName, { source, target, offset, length }
       before = rounded;
     }
   }
-  return { starts, weights, taps };
+}
+
+/** `tapsOf` and `fillWeights` in new memory, of `outputs` outputs. */
+export function axisWeights(name: WeightName, axis: Axis, granule: number, outputs = axis.length): AxisWeights {
+  const taps = tapsOf(name, axis, granule);
+  const made = { starts: new Int32Array(outputs), weights: new Int16Array(outputs * taps), taps };
+  fillWeights(name, axis, taps, made);
+  return made;
 }
 
 interface Weigher {
@@ -107,6 +128,10 @@ interface Weigher {
   readonly taps: number;
   /** Weights of `count` pixels, the first one's middle at `x` from the output's; returns their sum. */
   fill(raw: Float64Array, x: number, count: number): number;
+}
+
+function weigherOf(name: WeightName, scale: number): Weigher {
+  return name === 'area' ? areaWeigher(scale) : kernelWeigher(name, Math.max(1, scale));
 }
 
 /** A pixel has the kernel's value at its middle. */

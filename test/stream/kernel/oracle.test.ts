@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Draws } from '../../../shards/random.ts';
-import { cropAndResize } from '../../../stream/kernel/resize.ts';
+import { LAMBDA_ONE } from '../../../stream/augment/mixup.ts';
+import { blend, cropAndResize } from './oracle.ts';
 
 const noise = (width: number, height: number) => {
   const draws = new Draws({ seed: 1, purpose: 'noise' });
@@ -14,7 +15,7 @@ const resized = (source: ReturnType<typeof noise>, crop: ReturnType<typeof whole
   return out;
 };
 
-describe('crop and resize', () => {
+describe('the plain crop and resize', () => {
   it('copies the crop where its size is the output size', () => {
     const source = noise(9, 7);
     const out = resized(source, { x: 3, y: 2, width: 4, height: 4 }, 4);
@@ -52,5 +53,19 @@ describe('crop and resize', () => {
     const left = Math.floor((0.75 * 10 + 0.75 * 20 + 0.25 * 30) / 1.75 + 0.5);
     const right = Math.floor((0.25 * 20 + 0.75 * 30 + 0.75 * 40) / 1.75 + 0.5);
     assert.deepEqual([...out.subarray(0, 6)], [left, left, left, right, right, right]);
+  });
+});
+
+describe('the plain blend', () => {
+  it('is exact: λ = 1 keeps the image, λ = 0 gives the partner, between is rounded to the nearest', () => {
+    const images = Uint8Array.from([0, 10, 100, 110, 200, 255]);
+    const blended = (lambda: number) => {
+      const out = new Uint8Array(6);
+      blend(images, out, 2, 1, lambda);
+      return [...out];
+    };
+    assert.deepEqual(blended(LAMBDA_ONE), [0, 10, 100, 110, 200, 255]);
+    assert.deepEqual(blended(0), [100, 110, 200, 255, 0, 10]);
+    assert.deepEqual(blended(LAMBDA_ONE / 4), [75, 85, 175, 219, 50, 71]);
   });
 });

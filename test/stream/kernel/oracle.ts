@@ -1,7 +1,8 @@
-// Crop, antialiased bilinear resize and flip, in plain TypeScript: the readable reference of the SIMD kernel to come.
+// Crop, antialiased bilinear resize, flip and MixUp in plain TypeScript and doubles: the readable reference of the kernel.
 // A triangle filter whose support grows with the scale, as Pillow's BILINEAR; horizontal pass first, then vertical.
 
-import type { CropBox } from '../augment/random-resized-crop.ts';
+import { LAMBDA_ONE } from '../../../stream/augment/mixup.ts';
+import type { CropBox } from '../../../stream/augment/random-resized-crop.ts';
 
 /** For each output index: the first source index and the normalised weights of its neighbours. */
 interface Taps {
@@ -79,5 +80,18 @@ export function cropAndResize(source: SourceImage, crop: CropBox, size: number, 
       }
       out[y * stride + i] = Math.min(255, Math.floor(sum + 0.5));
     }
+  }
+}
+
+/** out = λ·image + (1−λ)·partner for all images of a chunk; U8 [n, …] of `stride` bytes each, `out` apart from `images`. */
+export function blend(images: Uint8Array, out: Uint8Array, stride: number, shift: number, lambda: number): void {
+  const n = images.length / stride;
+  const rest = LAMBDA_ONE - lambda;
+  for (let i = 0; i < n; i++) {
+    const own = i * stride;
+    const other = ((i + shift) % n) * stride;
+    for (let j = 0; j < stride; j++)
+      out[own + j] =
+        ((images[own + j] as number) * lambda + (images[other + j] as number) * rest + LAMBDA_ONE / 2) >> 14;
   }
 }

@@ -1,8 +1,9 @@
-// The resize in WebAssembly SIMD (AssemblyScript): U8 RGB rows → U8 RGB rows, separable, vertical pass first.
+// In WebAssembly SIMD (AssemblyScript): the resize, U8 RGB rows → U8 RGB rows, separable, vertical pass first; and the
+// weighted mean of two images.
 //
-// Both passes multiply bytes with Q14 weights (signed 16 bits, each output's sum is 1 << 14) and round to bytes, as
-// Pillow does. Weights of 0 pad each output's taps to a whole number of pairs (rows) or fours (columns); what they are
-// multiplied with is read, so the caller leaves readable memory behind the source and the scratch rows.
+// All multiply bytes with Q14 weights (signed 16 bits, each output's sum is 1 << 14) and round to bytes, as Pillow
+// does. A weight of 0 pads each output's taps to a whole number of pairs; what it is multiplied with is read, so the
+// caller leaves readable memory behind the source and the scratch rows.
 
 /** Half of Q14's 1, for rounding. */
 const HALF: i32 = 1 << 13;
@@ -11,6 +12,10 @@ const ROWS: i32 = 4;
 
 /** One output row: `bytes` (rounded up to 16) of `out` from `taps` rows, `stride` apart, that begin at `src`. */
 function vertical(src: usize, stride: usize, taps: i32, weights: usize, bytes: i32, out: usize): void {
+  if (taps === 2) {
+    blend(src, src + stride, load<i16>(weights), bytes, out);
+    return;
+  }
   for (let b = 0; b < bytes; b += 16) {
     let a0 = i32x4.splat(HALF);
     let a1 = a0;
@@ -47,9 +52,8 @@ function horizontal(
   out: usize,
   outStride: usize,
 ): void {
-  // Of 16 bytes, pixels 0 and 1 (then 2 and 3) as shorts: r r g g b b 0 0; lanes above 15 give 0.
-  const first = i8x16(0, 16, 3, 16, 1, 16, 4, 16, 2, 16, 5, 16, 16, 16, 16, 16);
-  const second = i8x16(6, 16, 9, 16, 7, 16, 10, 16, 8, 16, 11, 16, 16, 16, 16, 16);
+  // Of 16 bytes, pixels 0 and 1 as shorts: r r g g b b 0 0; lanes above 15 give 0.
+  const both = i8x16(0, 16, 3, 16, 1, 16, 4, 16, 2, 16, 5, 16, 16, 16, 16, 16);
   let weight = weights;
   for (let x = 0; x < width; x++) {
     let a0 = i32x4.splat(HALF);
@@ -57,23 +61,14 @@ function horizontal(
     let a2 = a0;
     let a3 = a0;
     let pixel = src + <usize>load<i32>(starts + ((<usize>x) << 2)) * 3;
-    for (let k = 0; k < taps; k += 4) {
-      const w0 = v128.load32_splat(weight);
-      const w1 = v128.load32_splat(weight + 4);
-      const r0 = v128.load(pixel);
-      const r1 = v128.load(pixel + stride);
-      const r2 = v128.load(pixel + stride * 2);
-      const r3 = v128.load(pixel + stride * 3);
-      a0 = i32x4.add(a0, i32x4.dot_i16x8_s(i8x16.swizzle(r0, first), w0));
-      a1 = i32x4.add(a1, i32x4.dot_i16x8_s(i8x16.swizzle(r1, first), w0));
-      a2 = i32x4.add(a2, i32x4.dot_i16x8_s(i8x16.swizzle(r2, first), w0));
-      a3 = i32x4.add(a3, i32x4.dot_i16x8_s(i8x16.swizzle(r3, first), w0));
-      a0 = i32x4.add(a0, i32x4.dot_i16x8_s(i8x16.swizzle(r0, second), w1));
-      a1 = i32x4.add(a1, i32x4.dot_i16x8_s(i8x16.swizzle(r1, second), w1));
-      a2 = i32x4.add(a2, i32x4.dot_i16x8_s(i8x16.swizzle(r2, second), w1));
-      a3 = i32x4.add(a3, i32x4.dot_i16x8_s(i8x16.swizzle(r3, second), w1));
-      weight += 8;
-      pixel += 12;
+    for (let k = 0; k < taps; k += 2) {
+      const pair = v128.load32_splat(weight);
+      a0 = i32x4.add(a0, i32x4.dot_i16x8_s(i8x16.swizzle(v128.load(pixel), both), pair));
+      a1 = i32x4.add(a1, i32x4.dot_i16x8_s(i8x16.swizzle(v128.load(pixel + stride), both), pair));
+      a2 = i32x4.add(a2, i32x4.dot_i16x8_s(i8x16.swizzle(v128.load(pixel + stride * 2), both), pair));
+      a3 = i32x4.add(a3, i32x4.dot_i16x8_s(i8x16.swizzle(v128.load(pixel + stride * 3), both), pair));
+      weight += 4;
+      pixel += 6;
     }
     const at = out + <usize>x * 3;
     const pixels = i8x16.narrow_i16x8_u(
@@ -141,4 +136,22 @@ export function resize(
       outStride,
     );
   }
+}
+
+/** out = (a · weight + b · (ONE − weight)) / ONE of `bytes` bytes, rounded up to 16; `weight` in 0 … ONE, Q14's 1. */
+export function blend(a: usize, b: usize, weight: i32, bytes: i32, out: usize): void {
+  const share = i16x8.splat(<i16>weight);
+  for (let i: usize = 0; i < <usize>bytes; i += 16) {
+    const own = v128.load(a + i);
+    const other = v128.load(b + i);
+    const lo = between(i16x8.extend_low_i8x16_u(own), i16x8.extend_low_i8x16_u(other), share);
+    const hi = between(i16x8.extend_high_i8x16_u(own), i16x8.extend_high_i8x16_u(other), share);
+    v128.store(out + i, i8x16.narrow_i16x8_u(lo, hi));
+  }
+}
+
+/** b + (a − b) · share: the same to the bit as two weights, and Q15's rounding product of the doubled difference is one step. */
+// @ts-expect-error: AssemblyScript's decorator
+function between(a: v128, b: v128, share: v128): v128 {
+  return i16x8.add(b, i16x8.q15mulr_sat_s(i16x8.shl(i16x8.sub(a, b), 1), share));
 }
