@@ -4,6 +4,7 @@ export * from './command.ts';
 export * from './contact-sheet.ts';
 export * from './durable.ts';
 export * from './errors.ts';
+export { type Crop, type Plane, PlaneDecoder, type PlaneKernel, type Planes } from './jpeg/planes.ts';
 export * from './lock.ts';
 export * from './manifest.ts';
 export * from './offsets.ts';

@@ -1,16 +1,18 @@
 #!/usr/bin/env node
 // kernels.mjs: compiles every room's AssemblyScript kernel, ROOM/…/NAME.as.ts, to dist/ROOM/…/NAME.wasm.
 //
-// tsc leaves these files out. A kernel that is newer than its source and the lockfile is kept.
+// tsc leaves these files out. NAME.part.as.ts is what kernels of the same folder import, and none itself. A kernel that is
+// newer than the sources of its folder and the lockfile is kept.
 
 import { mkdirSync, readdirSync, readFileSync, renameSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runChild } from './child.mjs';
 import { SetupFailure } from './failure.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const SOURCE = /\.as\.ts$/;
+const PART = /\.part\.as\.ts$/;
 
 /** No garbage collector and no run-time checks: kernels work on addresses that their callers lay out. */
 const FLAGS = ['--enable', 'simd', '--runtime', 'stub', '--noAssert', '-O3'];
@@ -24,14 +26,21 @@ export async function buildKernels(say) {
   const { include } = JSON.parse(readFileSync(join(ROOT, 'tsconfig.json'), 'utf8'));
   for (const room of include)
     for (const name of readdirSync(join(ROOT, room), { recursive: true, encoding: 'utf8' })) {
-      if (!SOURCE.test(name)) continue;
+      if (!SOURCE.test(name) || PART.test(name)) continue;
       const source = join(room, name);
       const target = join('dist', source.replace(SOURCE, '.wasm'));
-      const needs = Math.max(modified(join(ROOT, source)), modified(join(ROOT, 'package-lock.json')));
+      const needs = Math.max(...sourcesBeside(source), modified(join(ROOT, 'package-lock.json')));
       if (modified(join(ROOT, target)) > needs) continue;
       say(`building ${target}`);
       await compile(source, target);
     }
+}
+
+/** @param {string} source @returns {number[]} when it and what it may import were changed */
+function sourcesBeside(source) {
+  const folder = join(ROOT, dirname(source));
+  const names = readdirSync(folder).filter((name) => name === basename(source) || PART.test(name));
+  return names.map((name) => modified(join(folder, name)));
 }
 
 /** @param {string} source @param {string} target */
