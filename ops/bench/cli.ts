@@ -1,5 +1,6 @@
 // `ops bench NAME`: flags into options, results into lines.
 
+import { writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
@@ -11,6 +12,10 @@ interface Flags {
   readonly rounds: number;
   readonly workers: number;
   readonly json?: true;
+}
+
+interface LoaderFlags extends Flags {
+  readonly photos: number;
 }
 
 const interrupted = (signal: string) =>
@@ -42,16 +47,73 @@ export function benchCommand(): Command {
     },
   );
 
-  add('peers', 'every comparison and every interop check; ends with 1 where a peer is missing or a check fails').action(
-    async (flags: Flags) => {
+  add('peers', 'every comparison and every interop check; ends with 1 where a peer is missing or a check fails')
+    .option('--loader-images <n>', 'a loader, case and round', wholeNumber('--loader-images', 64), 3000)
+    .option('--loader-rounds <n>', 'times each loader runs a case', wholeNumber('--loader-rounds', 1), 5)
+    .action(async (flags: Flags & { readonly loaderImages: number; readonly loaderRounds: number }) => {
       const { benchPeers, checkLines } = await import('./peers.ts');
       const { report } = await import('./report.ts');
-      const result = await benchPeers(options(flags));
-      const text = [report(result.preprocess), '', ...checkLines(result)].join('\n');
-      process.stdout.write(`${flags.json ? JSON.stringify(result) : text}\n`);
+      const { loaderReport } = await import('./loader-report.ts');
+      const { loaderImages, loaderRounds } = flags;
+      const result = await benchPeers({ ...options(flags), loaderImages, loaderRounds });
+      const tables = [loaderReport(result.loaders), report(result.preprocess), checkLines(result).join('\n')];
+      process.stdout.write(`${flags.json ? JSON.stringify(result) : tables.join('\n\n')}\n`);
       if (!result.pass) process.exitCode = 1;
+    });
+
+  const addLoader = (name: string, description: string, { images, rounds } = { images: 3000, rounds: 5 }) =>
+    bench
+      .command(name)
+      .description(description)
+      .option('--photos <n>', 'photos, made and packed once', wholeNumber('--photos', 104), 1000)
+      .option('--images <n>', 'images a case and round', wholeNumber('--images', 64), images)
+      .option('--rounds <n>', 'times each contender runs; medians count', wholeNumber('--rounds', 1), rounds)
+      .option('--workers <n>', 'of every contender', wholeNumber('--workers', 1), availableParallelism())
+      .option('--json', 'end with the result as one JSON object');
+  const loaderOptions = ({ photos, images, rounds, workers }: LoaderFlags) => {
+    return { photos, images, rounds, workers, say, signal: interruption(interrupted) };
+  };
+  const finish = ({ json }: LoaderFlags, result: object, text: string) =>
+    process.stdout.write(`${json ? JSON.stringify(result) : text}\n`);
+
+  addLoader('decode', 'what bounds a loader: libjpeg-turbo alone, and sharp, in ms an image and core').action(
+    async (flags: LoaderFlags) => {
+      const { benchDecode } = await import('./pipeline.ts');
+      const { decodeReport } = await import('./loader-report.ts');
+      const result = await benchDecode(loaderOptions(flags));
+      finish(flags, result, decodeReport(result));
     },
   );
+
+  addLoader(
+    'pipeline',
+    'our pool from shards to records in memory: ms an image by stage, scaling, 4 against 400 shards',
+  ).action(async (flags: LoaderFlags) => {
+    const { benchPipeline } = await import('./pipeline.ts');
+    const { pipelineReport } = await import('./loader-report.ts');
+    const result = await benchPipeline(loaderOptions(flags));
+    finish(flags, result, pipelineReport(result));
+  });
+
+  addLoader('stream', 'through the embedded log and through Kafka into a consumer that only checks', {
+    images: 4000, // 600 MB a passage
+    rounds: 3,
+  }).action(async (flags: LoaderFlags) => {
+    const { benchStream } = await import('./stream.ts');
+    const { streamReport } = await import('./loader-report.ts');
+    const result = await benchStream(loaderOptions(flags));
+    finish(flags, result, streamReport(result));
+  });
+
+  addLoader('loaders', 'our pool beside torchvision, webdataset, DALI and FFCV on the same JPEGs')
+    .option('--chart <file>', 'the SVG to write')
+    .action(async (flags: LoaderFlags & { readonly chart?: string }) => {
+      const { benchLoaders } = await import('./loaders.ts');
+      const { loaderChart, loaderReport } = await import('./loader-report.ts');
+      const result = await benchLoaders(loaderOptions(flags));
+      if (flags.chart !== undefined) await writeFile(flags.chart, loaderChart(result));
+      finish(flags, result, loaderReport(result));
+    });
 
   bench
     .command('quality')

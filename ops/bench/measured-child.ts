@@ -10,6 +10,8 @@ export interface ChildJob {
   readonly env?: NodeJS.ProcessEnv;
   /** Goes to stdin as JSON. */
   readonly input?: object;
+  /** Told of stderr as it comes. */
+  readonly onStderr?: (text: string) => void;
   readonly signal: AbortSignal;
 }
 
@@ -55,6 +57,7 @@ export async function runMeasured<Result>(job: ChildJob): Promise<Measured<Resul
   });
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr = (stderr + text).slice(-TAIL);
+    job.onStderr?.(text);
   });
   child.stdin.on('error', () => {}); // a child that dies early says so by its exit code
   child.stdin.end(job.input === undefined ? '' : JSON.stringify(job.input));

@@ -1,10 +1,11 @@
 // `ops bench peers`: what is claimed beside others, with nothing left out: a missing peer is a failure here.
 
 import { type Check, interopChecks } from './interop.ts';
+import { benchLoaders, type LoaderResult, type LoaderRow } from './loaders.ts';
 import { type BenchOptions, type BenchResult, benchPreprocess, type Row } from './preprocess.ts';
 
-/** Images/s of one way from source to output. */
-export interface PeerRow {
+/** Images/s of one way from photos to shards; the loaders' rows have the same keys and more. */
+export interface PackingRow {
   readonly source: string;
   readonly output: string;
   readonly ours: number;
@@ -18,23 +19,42 @@ export interface PeerRow {
 
 export interface PeersResult {
   readonly pass: boolean;
-  readonly rows: readonly PeerRow[];
+  /** Of the loaders: what the stream is judged by. */
+  readonly rows: readonly LoaderRow[];
+  /** Of the packers. */
+  readonly packing: readonly PackingRow[];
   readonly checks: readonly Check[];
   /** Name and reason of each. */
   readonly missing: readonly string[];
+  readonly loaders: LoaderResult;
   readonly preprocess: BenchResult;
 }
 
-export async function benchPeers(options: BenchOptions): Promise<PeersResult> {
-  const checks = await interopChecks(options);
-  const preprocess = await benchPreprocess(options);
-  const missing = preprocess.rows.filter((row) => row.skipped !== null).map((row) => `${row.name}: ${row.skipped}`);
-  const pass = missing.length === 0 && checks.every((check) => check.pass);
-  return { pass, rows: peerRows(preprocess.rows), checks, missing, preprocess };
+export interface PeersOptions extends BenchOptions {
+  readonly loaderImages: number;
+  readonly loaderRounds: number;
 }
 
-/** The rows of the benchmark in the shape that all peers share, one for each kernel of ours. */
-export function peerRows(rows: readonly Row[]): PeerRow[] {
+/** Of the photo set that the loaders' sets are made from: a third are of the originals' size. */
+const LOADER_PHOTOS = 1000;
+
+export async function benchPeers(options: PeersOptions): Promise<PeersResult> {
+  const checks = await interopChecks(options);
+  const loaders = await benchLoaders({
+    ...options,
+    photos: Math.min(options.images, LOADER_PHOTOS),
+    images: options.loaderImages,
+    rounds: options.loaderRounds,
+  });
+  const preprocess = await benchPreprocess(options);
+  const skipped = preprocess.rows.filter((row) => row.skipped !== null).map((row) => `${row.name}: ${row.skipped}`);
+  const missing = [...loaders.missing, ...skipped];
+  const pass = missing.length === 0 && checks.every((check) => check.pass);
+  return { pass, rows: loaders.rows, packing: packingRows(preprocess.rows), checks, missing, loaders, preprocess };
+}
+
+/** The rows of the packers' benchmark in the shape that all peers share, one for each kernel of ours. */
+export function packingRows(rows: readonly Row[]): PackingRow[] {
   const ours = rows.filter(({ kind }) => kind === 'ours');
   return ours.map(({ kernel, imagesPerSecond }) => {
     const same = rows.filter((row) => row.kernel === kernel);

@@ -5,7 +5,7 @@ import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { extrapolate, IMAGENET_IMAGES, shareOf } from '../../ops/bench/extrapolate.ts';
 import { runMeasured } from '../../ops/bench/measured-child.ts';
-import { peerRows } from '../../ops/bench/peers.ts';
+import { packingRows } from '../../ops/bench/peers.ts';
 import { median, type Row } from '../../ops/bench/preprocess.ts';
 import { table } from '../../ops/bench/report.ts';
 import { addWork, totalWork, type Work } from '../../ops/bench/work.ts';
@@ -116,7 +116,7 @@ describe('figures of a benchmark', () => {
       work: null,
       skipped: imagesPerSecond === null ? 'not here' : null,
     });
-    const [sharp, fast] = peerRows([
+    const [sharp, fast] = packingRows([
       row('ours', 'lanczos3', 300),
       row('ours', 'bilinear', 400),
       row('limit', 'lanczos3', 320),

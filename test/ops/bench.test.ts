@@ -3,12 +3,16 @@
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
 import type { PeersResult } from '../../ops/bench/peers.ts';
+import type { PipelineResult } from '../../ops/bench/pipeline.ts';
 import type { BenchResult } from '../../ops/bench/preprocess.ts';
 import type { QualityResult } from '../../ops/bench/quality.ts';
+import type { StreamResult } from '../../ops/bench/stream.ts';
 import { type Ended, run } from '../commands.ts';
 import { temporaryFolder } from '../packed.ts';
 
 const LITTLE = ['--images', '104', '--rounds', '1', '--workers', '2', '--json'];
+
+const LITTLE_LOADERS = ['--photos', '104', '--images', '64', '--rounds', '1', '--workers', '2', '--json'];
 
 /** The last line of stdout. */
 const lastOf = <T>({ stdout }: Ended): T => JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '') as T;
@@ -37,6 +41,26 @@ function expectRows({ rows, imagenet }: BenchResult): void {
   );
 }
 
+/** Every case of the loaders, ours and the limit measured, the peers named and missing. */
+function expectLoaderRows(rows: PeersResult['rows']): void {
+  assert.deepEqual(
+    rows.map(({ source, output }) => `${source} ${output}`),
+    [
+      'short side 256 224',
+      'short side 160 128',
+      'short side 320 288',
+      'originals 500×375 224',
+      'originals 500×375 128',
+    ],
+  );
+  for (const { ours, peers, limit, ratio, ofLimit } of rows) {
+    assert.ok(ours > 0 && limit !== null && limit > 0);
+    assert.equal(ofLimit, ours / limit);
+    assert.deepEqual(peers, { torchvision: null, webdataset: null, dali: null, ffcv: null });
+    assert.equal(ratio, null);
+  }
+}
+
 describe('ops bench', () => {
   before(() => {
     process.env['MEDIUM_RECIPE_CACHE'] = temporaryFolder();
@@ -44,15 +68,17 @@ describe('ops bench', () => {
   });
 
   it('peers runs what is there, skips the rest aloud, and ends with 1', async () => {
-    const ended = await run('ops', ['bench', 'peers', ...LITTLE]);
+    const loaders = ['--loader-images', '64', '--loader-rounds', '1'];
+    const ended = await run('ops', ['bench', 'peers', ...LITTLE, ...loaders]);
     assert.equal(ended.code, 1, ended.stderr);
-    const { pass, rows, checks, missing, preprocess } = lastOf<PeersResult>(ended);
+    const { pass, rows, packing, checks, missing, preprocess } = lastOf<PeersResult>(ended);
     assert.equal(pass, false);
     expectRows(preprocess);
     assert.deepEqual(
-      rows.map(({ ratio }) => ratio),
+      packing.map(({ ratio }) => ratio),
       [null, null],
     );
+    expectLoaderRows(rows);
     assert.deepEqual(
       checks.map((check) => [check.pass, /no-python/.test(check.detail)]),
       [
@@ -63,6 +89,38 @@ describe('ops bench', () => {
     assert.ok(missing.length >= 3);
     assert.match(ended.stderr, /SKIPPED: PIL .*no-python: no python3 on PATH/);
     assert.match(ended.stderr, /SKIPPED: FFCV /);
+  });
+
+  it('pipeline tells what each stage costs, beside libjpeg-turbo alone, by workers and by shards', async () => {
+    const ended = await run('ops', ['bench', 'pipeline', ...LITTLE_LOADERS]);
+    assert.equal(ended.code, 0, ended.stderr);
+    const { rows, shards } = lastOf<PipelineResult>(ended);
+    assert.equal(rows.length, 5);
+    for (const { imagesPerSecond, limit, ratio, stages, scaling, limitScaling, sharp } of rows) {
+      assert.equal(ratio, imagesPerSecond / limit);
+      assert.deepEqual(Object.keys(stages), ['read', 'decode', 'kernel']);
+      for (const value of [imagesPerSecond, ...Object.values(stages), scaling, limitScaling, sharp])
+        assert.ok(value > 0);
+    }
+    assert.equal(shards.ratio, shards['400'] / shards['4']);
+  });
+
+  it('stream passes every image through the log and tells why there is no broker', async () => {
+    const ended = await run('ops', ['bench', 'stream', ...LITTLE_LOADERS]);
+    assert.equal(ended.code, 0, ended.stderr);
+    const { rows } = lastOf<StreamResult>(ended);
+    assert.deepEqual(
+      rows.map(({ transport, output }) => `${transport} ${output}`),
+      ['log 224', 'kafka 224', 'log 128', 'kafka 128'],
+    );
+    for (const { transport, imagesPerSecond, pipeline, ratio, skipped } of rows)
+      if (transport === 'kafka') {
+        assert.equal(imagesPerSecond, null);
+        assert.match(String(skipped), /java-missing/);
+      } else {
+        assert.ok(imagesPerSecond !== null && imagesPerSecond > 0);
+        assert.equal(ratio, imagesPerSecond / pipeline);
+      }
   });
 
   it('quality tells that a higher JPEG quality is nearer to a full-quality resize', async () => {
