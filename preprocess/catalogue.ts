@@ -5,9 +5,9 @@
 //   record         := label U32, pathBytes U16, fileBytes U16, offset F64, bytes F64, path, file         UTF-8
 
 import { createHash, type Hash } from 'node:crypto';
-import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Split } from '#shards';
+import { readAtSync, type Split } from '#shards';
 import type { SourceEntry } from './sources/source.ts';
 
 const HEAD_BYTES = 24;
@@ -130,11 +130,5 @@ export class Catalogue {
 /** As many bytes as there are, at most `bytes`. */
 function read(fd: number, place: number, bytes: number): Buffer {
   const buffer = Buffer.allocUnsafe(bytes);
-  let done = 0;
-  while (done < bytes) {
-    const got = readSync(fd, buffer, done, bytes - done, place + done);
-    if (got === 0) break;
-    done += got;
-  }
-  return buffer.subarray(0, done);
+  return buffer.subarray(0, readAtSync(fd, buffer, place));
 }

@@ -1,6 +1,7 @@
 // A source's bytes → its RGB pixels: an ordinary JPEG by libjpeg-turbo, everything else by sharp. Which of them it is,
 // and by how much the image is reduced, depends on the bytes and the request alone.
 
+import { loadSharp } from '#shards';
 import { endsEarly } from './ending.ts';
 import { refuseGif, refuseJpeg, refuseSize, within } from './guard.ts';
 import { type JpegHeader, readJpegHeader } from './jpeg-header.ts';
@@ -9,15 +10,6 @@ import { decodeJpeg } from './libjpeg-turbo.ts';
 import type { Rejection } from './rejects.ts';
 import { dividedSize, MAX_PIXELS, type Size, shrinkOnLoad } from './resize.ts';
 import { sniff } from './sniff.ts';
-
-/** Loaded when the first image needs it: most data sets have none, and it takes a worker 60 ms. */
-async function loadSharp(): Promise<typeof import('sharp').default> {
-  const { default: sharp } = await import('sharp');
-  // One image a worker at a time; libvips' own threads would multiply with the workers, and no image comes twice.
-  sharp.concurrency(1);
-  sharp.cache(false);
-  return sharp;
-}
 
 export interface Decoded {
   readonly pixels: Pixels;

@@ -3,7 +3,7 @@
 import { statfs } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { SPLITS, type Split } from '#shards';
-import { type Group, type Job, positionsOf } from './job.ts';
+import { type Group, type Job, positionsIn } from './job.ts';
 import type { ProbeResult, ProbeTask, SourceRequest } from './shard.worker.ts';
 
 const PROBES: Readonly<Record<Split, number>> = { train: 16, val: 4 };
@@ -26,10 +26,10 @@ export async function estimate(
 ): Promise<Estimate> {
   let bytes = 0;
   for (const split of SPLITS) {
-    const positions = groups
-      .filter((group) => group.split === split)
-      .map((group) => positionsOf(job, group))
-      .reduce((sum, { begin, end }) => sum + end - begin, 0);
+    const positions = positionsIn(
+      job,
+      groups.filter((group) => group.split === split),
+    );
     if (positions === 0) continue;
     const places = spread(job.sources[split].count, PROBES[split]);
     const found = await Promise.all(places.map((place) => measure({ ...request, kind: 'probe', split, place })));

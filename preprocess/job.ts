@@ -51,6 +51,11 @@ export function positionsOf(
   return { begin, end: Math.min(begin + shardSamples, sources[split].count) };
 }
 
+/** How many positions groups have together. */
+export function positionsIn(job: Pick<Job, 'sources' | 'shardSamples'>, groups: readonly Group[]): number {
+  return groups.map((group) => positionsOf(job, group)).reduce((sum, { begin, end }) => sum + end - begin, 0);
+}
+
 /** The job that a manifest is the result of. */
 export function jobOf({ dataset, splits, seed, shardSamples, fingerprint }: Manifest): Job {
   const list = (split: Split): SourceList => ({ count: splits[split].positions, sha256: splits[split].sourcesSha256 });

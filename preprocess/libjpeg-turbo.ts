@@ -1,37 +1,13 @@
-// libjpeg-turbo by its prebuilt Node addon: whole images, on the calling thread, without libvips' overhead.
+// libjpeg-turbo for packing: decodes to, and encodes from, memory that is used again.
 
 import { createRequire } from 'node:module';
+import { decodeJpegInto, jpegTurbo } from '#shards';
 import type { Pixels } from './kernel/resizer.ts';
 
-interface JpegTurbo {
-  readonly FORMAT_RGB: number;
-  readonly SAMP_420: number;
-  readonly SAMP_444: number;
-  bufferSize(options: { width: number; height: number; subsampling: number }): number;
-  decompressSync(jpeg: Buffer, out: Buffer, options: { format: number }): Decompressed;
-  compressSync(rgb: Buffer, out: Buffer, options: CompressOptions): Buffer;
-}
-
-interface Decompressed {
-  readonly data: Buffer;
-  readonly width: number;
-  readonly height: number;
-}
-
-interface CompressOptions {
-  readonly format: number;
-  readonly width: number;
-  readonly height: number;
-  readonly quality: number;
-  readonly subsampling: number;
-}
-
-// CommonJS without default export for ESM.
-const require = createRequire(import.meta.url);
-const turbo = require('@julusian/jpeg-turbo') as JpegTurbo;
-
 /** Of the addon; 2.3.0 holds libjpeg-turbo 3.1.2. Its pixels and bytes are the same on every machine. */
-export const JPEG_TURBO_VERSION = (require('@julusian/jpeg-turbo/package.json') as { version: string }).version;
+export const JPEG_TURBO_VERSION = (
+  createRequire(import.meta.url)('@julusian/jpeg-turbo/package.json') as { version: string }
+).version;
 
 /** Scratch memory up to this is kept for the next image. */
 const KEEP_BYTES = 64 * 1024 * 1024;
@@ -49,12 +25,8 @@ function scratchOf(bytes: number): Buffer {
  * refuses the file or only warns of it.
  */
 export function decodeJpeg(jpeg: Buffer, { width, height }: { width: number; height: number }): Pixels | null {
-  try {
-    const decoded = turbo.decompressSync(jpeg, scratchOf(width * height * 3), { format: turbo.FORMAT_RGB });
-    return decoded.width === width && decoded.height === height ? decoded : null;
-  } catch {
-    return null;
-  }
+  const data = scratchOf(width * height * 3).subarray(0, width * height * 3);
+  return decodeJpegInto(jpeg, { width, height }, data) ? { data, width, height } : null;
 }
 
 export interface JpegSettings {
@@ -65,6 +37,7 @@ export interface JpegSettings {
 
 /** A baseline JPEG with the standard Huffman tables and no metadata. */
 export function encodeJpeg({ data, width, height }: Pixels, { quality, chroma }: JpegSettings): Uint8Array {
+  const turbo = jpegTurbo();
   const subsampling = chroma === '4:2:0' ? turbo.SAMP_420 : turbo.SAMP_444;
   const out = scratchOf(turbo.bufferSize({ width, height, subsampling }));
   const rgb = Buffer.from(data.buffer, data.byteOffset, data.byteLength);

@@ -2,7 +2,7 @@
 
 import { Fault, permutation, type Split, WorkerPool } from '#shards';
 import { type Estimate, estimate } from './estimate.ts';
-import { type Group, groupsOf, type Job, positionsOf } from './job.ts';
+import { type Group, groupsOf, type Job, positionsIn, positionsOf } from './job.ts';
 import type { PackOptions } from './pack.ts';
 import { rejectLimit } from './rejects.ts';
 import type { GroupResult, GroupTask, ProbeResult, ProbeTask, SourceRequest } from './shard.worker.ts';
@@ -134,10 +134,6 @@ export class GroupRun {
       tally: tally.memory,
     };
   }
-}
-
-function positionsIn(job: Job, groups: readonly Group[]): number {
-  return groups.map((group) => positionsOf(job, group)).reduce((sum, { begin, end }) => sum + end - begin, 0);
 }
 
 /** What earlier runs have rejected counts towards the limit too. */

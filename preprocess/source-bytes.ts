@@ -1,8 +1,8 @@
 // A source's bytes: a whole file, or a range of a tar.
 
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync } from 'node:fs';
 import { join } from 'node:path';
-import { Fault, ShardFiles } from '#shards';
+import { Fault, readAtSync, ShardFiles } from '#shards';
 import type { Rejection } from './rejects.ts';
 import { MAX_FILE_BYTES } from './resize.ts';
 import type { SourceEntry } from './sources/source.ts';
@@ -52,13 +52,7 @@ export class SourceFiles {
       const { size } = fstatSync(fd);
       if (size > MAX_FILE_BYTES) return tooLarge(size);
       const target = room(size);
-      let done = 0;
-      while (done < size) {
-        const got = readSync(fd, target, done, size - done, done);
-        if (got === 0) break;
-        done += got;
-      }
-      return target.subarray(0, done);
+      return target.subarray(0, readAtSync(fd, target, 0));
     } finally {
       closeSync(fd);
     }

@@ -1,12 +1,13 @@
 // Reads samples at random: where the n-th sample of a split lies, and its JPEG's bytes.
 
 import { createHash } from 'node:crypto';
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Fault } from './errors.ts';
 import type { Manifest, ShardEntry } from './manifest.ts';
 import { decodeIndex, type ShardIndex } from './offsets.ts';
+import { readAtSync } from './read-at.ts';
 import type { Split } from './sample.ts';
 
 /** Where a JPEG lies and what it is. Plain values, so it may be sent to a worker. */
@@ -154,18 +155,13 @@ export class ShardFiles {
     const target = (into ?? Buffer.allocUnsafeSlow(bytes)).subarray(0, bytes);
     if (target.length < bytes) throw new RangeError(`${bytes} bytes do not fit into ${target.length}`);
     const fd = this.#descriptor(shard);
-    let done = 0;
-    while (done < bytes) {
-      const read = readSync(fd, target, done, bytes - done, offset + done);
-      if (read === 0)
-        throw shardFault(
-          'shard-short',
-          `${join(this.#dir, shard)}: ${done} of ${bytes} bytes at byte ${offset}`,
-          'a shard as long as its index says',
-        );
-      done += read;
-    }
-    return target;
+    const done = readAtSync(fd, target, offset);
+    if (done === bytes) return target;
+    throw shardFault(
+      'shard-short',
+      `${join(this.#dir, shard)}: ${done} of ${bytes} bytes at byte ${offset}`,
+      'a shard as long as its index says',
+    );
   }
 
   close(): void {

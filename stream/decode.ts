@@ -1,16 +1,7 @@
 // A sample's bytes → RGB pixels: by libjpeg-turbo on the calling thread, and what that refuses by sharp. Which of them it
 // is depends on the bytes alone. Shards that `preprocess` packed hold nothing that is refused.
 
-import { createRequire } from 'node:module';
-import { Fault } from '#shards';
-
-interface JpegTurbo {
-  readonly FORMAT_RGB: number;
-  decompressSync(image: Buffer, out: Buffer, options: { format: number }): { width: number; height: number };
-}
-
-// CommonJS without default export for ESM; pinned to 2.3.0, whose prebuilt binary is libjpeg-turbo 3.1.2.
-const turbo = createRequire(import.meta.url)('@julusian/jpeg-turbo') as JpegTurbo;
+import { Fault, loadSharp } from '#shards';
 
 /** Names what the pixels depend on; part of the stream's fingerprint. */
 export const DECODER = 'jpeg-turbo@2.3.0';
@@ -23,32 +14,9 @@ export interface Encoded {
   readonly where: string;
 }
 
-/**
- * Decodes to `out`, U8 [height, width, 3], which must be of just that length. False where libjpeg-turbo refuses the
- * file or warns of it: `out` is then undefined.
- */
-export function decodeJpeg({ file, width, height }: Encoded, out: Buffer): boolean {
-  try {
-    const jpeg = Buffer.from(file.buffer, file.byteOffset, file.byteLength);
-    const decoded = turbo.decompressSync(jpeg, out, { format: turbo.FORMAT_RGB });
-    return decoded.width === width && decoded.height === height;
-  } catch {
-    return false;
-  }
-}
-
 const FORMATS: readonly string[] = ['jpeg', 'png', 'webp', 'gif'];
 /** After it sharp gives up a file. */
 const SHARP_SECONDS = 60;
-
-/** Loaded when the first sample needs it: it takes a worker 60 ms. */
-async function loadSharp(): Promise<typeof import('sharp').default> {
-  const { default: sharp } = await import('sharp');
-  // One image a worker at a time; libvips' own threads would multiply with the workers, and no image comes twice.
-  sharp.concurrency(1);
-  sharp.cache(false);
-  return sharp;
-}
 
 export interface DecodedBySharp {
   /** U8 [height, width, 3]. */

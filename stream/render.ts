@@ -1,10 +1,10 @@
 // One chunk, from shard bytes to record bytes: decode → crop → resize → flip → MixUp. A pure function of the task.
 
-import { Draws, Fault, type SampleLocation } from '#shards';
+import { Draws, decodeJpegInto, Fault, type SampleLocation } from '#shards';
 import { centreCrop } from './augment/centre-crop.ts';
 import { LAMBDA_ONE, lambdaSampler, partnerShift } from './augment/mixup.ts';
 import { randomResizedCrop } from './augment/random-resized-crop.ts';
-import { DECODER, decodeBySharp, decodeJpeg } from './decode.ts';
+import { DECODER, decodeBySharp } from './decode.ts';
 import { Workspace } from './kernel/workspace.ts';
 import { allocateRecord, type RecordId, type RecordTensors } from './record.ts';
 
@@ -111,10 +111,9 @@ async function renderIn(workspace: Workspace, task: ChunkTask, read: ReadSample)
     const start = performance.now();
     const file = read(location);
     const readAt = performance.now();
-    const encoded = { file, width, height, where };
     const pixels = workspace.source(location);
-    if (!decodeJpeg(encoded, pixels)) {
-      const decoded = await decodeBySharp(encoded);
+    if (!decodeJpegInto(file, location, pixels)) {
+      const decoded = await decodeBySharp({ file, width, height, where });
       pixels.set(decoded.pixels);
       fingerprint = `${FINGERPRINT}+${decoded.decoder}`;
       viaSharp++;

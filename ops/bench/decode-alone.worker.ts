@@ -1,16 +1,11 @@
 // The pool's task of decode-alone: every stride-th image, by libjpeg-turbo or by sharp.
 
-import { createRequire } from 'node:module';
 import sharp from 'sharp';
-import { Draws } from '#shards';
+import { Draws, jpegTurbo } from '#shards';
 import { randomResizedCrop } from '#stream';
 import type { Augmentation } from './loader-child.ts';
 
-interface JpegTurbo {
-  readonly FORMAT_RGB: number;
-  decompressSync(image: Buffer, out: Buffer, options: { format: number }): { data: Buffer };
-}
-const turbo = createRequire(import.meta.url)('@julusian/jpeg-turbo') as JpegTurbo;
+const turbo = jpegTurbo();
 
 sharp.concurrency(1);
 sharp.cache(false);

@@ -25,17 +25,21 @@ export interface LoaderOptions {
   readonly signal: AbortSignal;
 }
 
-/** One way from source to output; all rates are images/s, medians of the rounds. */
-export interface LoaderRow {
+/** Ours beside others at one piece of work; all rates are images/s, medians of the rounds. */
+export interface PeerRow {
   readonly source: string;
   readonly output: string;
   readonly ours: number;
   /** By name; null where the peer is missing. */
   readonly peers: Readonly<Record<string, number | null>>;
-  /** libjpeg-turbo's full decode alone with as many threads. */
+  /** What bounds us with the same library: libjpeg-turbo's full decode alone, or sharp without a packer. */
   readonly limit: number | null;
   /** Ours over the best peer; null without any. */
   readonly ratio: number | null;
+}
+
+/** One way from source to output. */
+export interface LoaderRow extends PeerRow {
   readonly best: string | null;
   /** Ours over the limit. */
   readonly ofLimit: number | null;

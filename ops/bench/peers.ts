@@ -1,28 +1,15 @@
 // `ops bench peers`: what is claimed beside others, with nothing left out: a missing peer is a failure here.
 
 import { type Check, interopChecks } from './interop.ts';
-import { benchLoaders, type LoaderResult, type LoaderRow } from './loaders.ts';
+import { benchLoaders, type LoaderResult, type LoaderRow, type PeerRow } from './loaders.ts';
 import { type BenchOptions, type BenchResult, benchPreprocess, type Row } from './preprocess.ts';
-
-/** Images/s of one way from photos to shards; the loaders' rows have the same keys and more. */
-export interface PackingRow {
-  readonly source: string;
-  readonly output: string;
-  readonly ours: number;
-  /** By name; null where the peer is missing. */
-  readonly peers: Readonly<Record<string, number | null>>;
-  /** What bounds us with the same library: sharp without a packer. */
-  readonly limit: number | null;
-  /** Ours over the best peer. */
-  readonly ratio: number | null;
-}
 
 export interface PeersResult {
   readonly pass: boolean;
   /** Of the loaders: what the stream is judged by. */
   readonly rows: readonly LoaderRow[];
   /** Of the packers. */
-  readonly packing: readonly PackingRow[];
+  readonly packing: readonly PeerRow[];
   readonly checks: readonly Check[];
   /** Name and reason of each. */
   readonly missing: readonly string[];
@@ -54,7 +41,7 @@ export async function benchPeers(options: PeersOptions): Promise<PeersResult> {
 }
 
 /** The rows of the packers' benchmark in the shape that all peers share, one for each kernel of ours. */
-export function packingRows(rows: readonly Row[]): PackingRow[] {
+export function packingRows(rows: readonly Row[]): PeerRow[] {
   const ours = rows.filter(({ kind }) => kind === 'ours');
   return ours.map(({ kernel, imagesPerSecond }) => {
     const same = rows.filter((row) => row.kernel === kernel);

@@ -2,11 +2,10 @@
 // rounds. `node dist/ops/bench/planes.js [--rounds N]` prints JSON.
 
 import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { type Crop, PlaneDecoder } from '#shards';
+import { type Crop, jpegTurbo, PlaneDecoder } from '#shards';
 import { photoSet, warm } from './photo-set.ts';
 
 const IMAGES = 100;
@@ -65,7 +64,7 @@ async function makeCases(): Promise<Case[]> {
 }
 
 export async function benchPlanes(rounds: number): Promise<PlanesReport[]> {
-  const { decompressSync, FORMAT_RGB } = createRequire(import.meta.url)('@julusian/jpeg-turbo');
+  const { decompressSync, FORMAT_RGB } = jpegTurbo();
   const out = Buffer.alloc(500 * 375 * 3);
   const decoder = PlaneDecoder.load();
   const ours = (jpeg: Uint8Array, crop: Crop): void => {

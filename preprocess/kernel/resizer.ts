@@ -2,13 +2,14 @@
 
 import {
   type AxisWeights,
+  align,
   axisWeights,
   openResizeKernel,
   type ResizeKernel,
   ROW_GRANULE,
+  reserve,
   TAPS_GRANULE,
   VECTOR_BYTES,
-  WASM_PAGE_BYTES,
   type WeightName,
 } from '#shards';
 
@@ -35,8 +36,6 @@ export interface Target {
 
 /** What is copied in at once; a larger image is resized strip by strip. About 11 megapixels. */
 export const STRIP_BYTES = 32 * 1024 * 1024;
-
-const align = (bytes: number): number => Math.ceil(bytes / VECTOR_BYTES) * VECTOR_BYTES;
 
 /** Where a target's tables, scratch rows and output lie; the source follows behind the largest such layout. */
 interface Layout {
@@ -145,8 +144,7 @@ export class Resizer {
 
   /** Grows the memory so that `rows` of `stride` bytes lie behind `from`. */
   #reserve(from: number, rows: number, stride: number): void {
-    const missing = from + rows * stride + VECTOR_BYTES - this.memoryBytes;
-    if (missing > 0) this.#exports.memory.grow(Math.ceil(missing / WASM_PAGE_BYTES));
+    reserve(this.#exports.memory, from + rows * stride + VECTOR_BYTES);
   }
 
   #bytes(at: number, length: number): Uint8Array {

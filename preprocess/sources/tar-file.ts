@@ -6,11 +6,11 @@
 // `tar` decodes the blocks (USTAR, GNU, base-256 sizes, PAX records). tar-stream, which writes our shards, cannot: its
 // only door is a stream that must be fed every payload byte, 150 GB for ImageNet.
 
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { Header } from 'tar/header';
 import { Pax } from 'tar/pax';
-import { BLOCK, Fault } from '#shards';
+import { BLOCK, Fault, readAtSync } from '#shards';
 import { unreadable } from './folder-entries.ts';
 
 export interface TarMember {
@@ -136,17 +136,11 @@ export class TarFile {
   }
 
   #fill(target: Buffer, at: number): number {
-    let done = 0;
     try {
-      while (done < target.length) {
-        const got = readSync(this.#fd, target, done, target.length - done, at + done);
-        if (got === 0) break;
-        done += got;
-      }
+      return readAtSync(this.#fd, target, at);
     } catch (cause) {
       throw unreadable(this.path, cause);
     }
-    return done;
   }
 
   #truncated(at: number, received: string): Fault {

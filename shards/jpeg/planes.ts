@@ -1,6 +1,6 @@
 // Decodes the Y, Cb and Cr planes of a crop of a baseline JPEG, in WebAssembly SIMD; says which files it does not take.
 
-import { readFileSync } from 'node:fs';
+import { reserve, type WasmMemory, wasmKernel } from '../wasm.ts';
 
 /** In pixels of the image. */
 export interface Crop {
@@ -35,7 +35,7 @@ export interface Planes {
 
 /** The exports of planes.as.ts. */
 export interface PlaneKernel {
-  readonly memory: { readonly buffer: ArrayBuffer; grow(pages: number): number };
+  readonly memory: WasmMemory;
   heap(): number;
   header(file: number, length: number): number;
   frame(): number;
@@ -43,16 +43,9 @@ export interface PlaneKernel {
   decode(scratch: number, out: number, left: number, upper: number, right: number, lower: number): number;
 }
 
-// TypeScript declares it for browsers only.
-declare const WebAssembly: {
-  readonly Module: new (bytes: Uint8Array) => object;
-  readonly Instance: new (module: object) => { readonly exports: unknown };
-};
-
 /** Decoded around the crop, for the resize looks at its edges and chroma may be at half the pixels. */
 const GUARD_PIXELS = 2;
 const BLOCK = 8;
-const PAGE_BYTES = 65_536;
 /** Behind the planes, for the loads of 16 bytes of those who read them. */
 const TAIL_BYTES = 64;
 /** No file and no decoded crop may be larger: the memory never shrinks. */
@@ -60,23 +53,22 @@ const MOST_BYTES = 256 * 1024 * 1024;
 
 const REFUSALS = [undefined, 'unsupported', 'damaged'] as const;
 
-let module: object | undefined;
+const openPlaneKernel = wasmKernel<PlaneKernel>(new URL('./planes.wasm', import.meta.url));
 
 export class PlaneDecoder {
   readonly #kernel: PlaneKernel;
   readonly #input: number;
 
-  /** `reserve`: bytes of the kernel's memory, from `reserved` on, that the decoder leaves to its caller. */
-  constructor(kernel: PlaneKernel, reserve = 0) {
+  /** `reservedBytes`: bytes of the kernel's memory, from `reserved` on, that the decoder leaves to its caller. */
+  constructor(kernel: PlaneKernel, reservedBytes = 0) {
     this.#kernel = kernel;
-    this.#input = align(kernel.heap() + reserve);
-    this.#reserve(this.#input);
+    this.#input = align(kernel.heap() + reservedBytes);
+    reserve(this.#kernel.memory, this.#input);
   }
 
   /** Compiles the module once per thread. */
-  static load(reserve = 0): PlaneDecoder {
-    module ??= new WebAssembly.Module(readFileSync(new URL('./planes.wasm', import.meta.url)));
-    return new PlaneDecoder(new WebAssembly.Instance(module).exports as PlaneKernel, reserve);
+  static load(reservedBytes = 0): PlaneDecoder {
+    return new PlaneDecoder(openPlaneKernel(), reservedBytes);
   }
 
   get reserved(): number {
@@ -104,7 +96,7 @@ export class PlaneDecoder {
   decode(jpeg: Uint8Array, crop: Crop): Planes | 'unsupported' | 'damaged' {
     const kernel = this.#kernel;
     if (jpeg.length > MOST_BYTES) return 'unsupported';
-    this.#reserve(this.#input + jpeg.length);
+    reserve(this.#kernel.memory, this.#input + jpeg.length);
     new Uint8Array(kernel.memory.buffer, this.#input, jpeg.length).set(jpeg);
     const refusal = REFUSALS[kernel.header(this.#input, jpeg.length)];
     if (refusal !== undefined) return refusal;
@@ -126,7 +118,7 @@ export class PlaneDecoder {
 
     const scratch = align(this.#input + jpeg.length);
     const out = align(scratch + kernel.scratchBytes(scan));
-    this.#reserve(out + samples + TAIL_BYTES);
+    reserve(this.#kernel.memory, out + samples + TAIL_BYTES);
     const failure =
       REFUSALS[kernel.decode(scratch, out, horizontal.start, vertical.start, horizontal.end, vertical.end)];
     if (failure !== undefined) return failure;
@@ -152,11 +144,6 @@ export class PlaneDecoder {
       address += stride * (vertical.end - vertical.start) * BLOCK * v;
     }
     return { width, height, planes };
-  }
-
-  #reserve(end: number): void {
-    const missing = end - this.#kernel.memory.buffer.byteLength;
-    if (missing > 0) this.#kernel.memory.grow(Math.ceil(missing / PAGE_BYTES));
   }
 }
 

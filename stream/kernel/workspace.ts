@@ -5,18 +5,17 @@
 // It grows to what the largest sample and chunk need and is used again for every other.
 
 import {
+  align,
   fillWeights,
   openResizeKernel,
   type ResizeKernel,
   ROW_GRANULE,
+  reserve,
   TAPS_GRANULE,
   tapsOf,
   VECTOR_BYTES,
-  WASM_PAGE_BYTES,
 } from '#shards';
 import type { CropBox } from '../augment/random-resized-crop.ts';
-
-const align = (bytes: number): number => Math.ceil(bytes / VECTOR_BYTES) * VECTOR_BYTES;
 
 export interface SourceSize {
   readonly width: number;
@@ -67,7 +66,7 @@ export class Workspace {
   source(size: SourceSize): Buffer {
     this.#source = size;
     const bytes = size.width * size.height * 3;
-    this.#reserve(this.#sourceAt + bytes);
+    reserve(this.#kernel.memory, this.#sourceAt + bytes);
     return Buffer.from(this.#kernel.memory.buffer, this.#sourceAt, bytes);
   }
 
@@ -95,7 +94,7 @@ export class Workspace {
     const columnStarts = place(size * 4);
     const columnWeights = place(size * columnTaps * 2);
     const scratch = place(scratchStride * ROW_GRANULE);
-    this.#reserve(end);
+    reserve(this.#kernel.memory, end);
 
     const { buffer } = this.#kernel.memory;
     fillWeights('bilinear', down, rowTaps, {
@@ -142,10 +141,5 @@ export class Workspace {
   /** Bytes of an image. */
   get #stride(): number {
     return this.#size * this.#size * 3;
-  }
-
-  #reserve(bytes: number): void {
-    const missing = bytes - this.memoryBytes;
-    if (missing > 0) this.#kernel.memory.grow(Math.ceil(missing / WASM_PAGE_BYTES));
   }
 }

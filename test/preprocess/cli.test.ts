@@ -34,6 +34,14 @@ function started(t: TestContext, args: readonly string[]): { child: ChildProcess
   return { child, ended };
 }
 
+/** Waits for a file that a running command makes. */
+async function appears(child: ChildProcess, path: string): Promise<void> {
+  while (!existsSync(path)) {
+    assert.equal(child.exitCode, null);
+    await wait(5);
+  }
+}
+
 const run = (t: TestContext, ...args: string[]): Promise<Ended> => started(t, args).ended;
 
 test('--json ends with one object that agrees with the manifest; more workers than threads give the same', async (t) => {
@@ -179,10 +187,7 @@ test('a run that is interrupted before its first shard is finished leaves nothin
     '--workers',
     '1',
   ]);
-  while (!existsSync(join(dir, 'parent/out/128/train-000000.tar.tmp'))) {
-    assert.equal(child.exitCode, null);
-    await wait(5);
-  }
+  await appears(child, join(dir, 'parent/out/128/train-000000.tar.tmp'));
   child.kill('SIGTERM');
   const { code, stderr } = await ended;
   assert.equal(code, 1);
@@ -202,10 +207,7 @@ test('a terminal, which signals the whole group, interrupts a run with many work
   });
   child.stderr.resume();
   const ended = new Promise((resolve) => child.once('close', resolve));
-  while (!existsSync(join(dir, 'out/128/train-000000.tar.tmp'))) {
-    assert.equal(child.exitCode, null);
-    await wait(5);
-  }
+  await appears(child, join(dir, 'out/128/train-000000.tar.tmp'));
   process.kill(-(child.pid as number), 'SIGINT');
   assert.equal(await ended, 1);
   assert.equal(JSON.parse(stdout).error.code, 'interrupted');

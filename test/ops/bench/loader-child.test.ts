@@ -41,7 +41,9 @@ describe('a loader as a child process', () => {
     assert.equal(first.mean, second.mean);
   });
 
-  it('is measured by CPU with the processes that it starts', { skip: process.platform !== 'linux' }, async (t) => {
+  it('is measured by CPU with the processes that it starts', {
+    skip: process.platform !== 'linux' && 'needs /proc',
+  }, async (t) => {
     const burn = 'const end = performance.now() + 150; while (performance.now() < end);';
     const child = started(
       t,
@@ -66,7 +68,9 @@ describe('a loader as a child process', () => {
     await assert.rejects(child.ask(job, never), { code: 'contender-failed', message: /ENOENT/ });
   });
 
-  it('ends with the processes that it has started', { skip: process.platform !== 'linux' }, async (t) => {
+  it('ends with the processes that it has started', {
+    skip: process.platform !== 'linux' && 'needs /proc',
+  }, async (t) => {
     const child = started(
       t,
       SERVE(
@@ -89,7 +93,7 @@ describe('a loader as a child process', () => {
 });
 
 describe('the CPU time of a process group', () => {
-  it('is nothing for a group that is not there', { skip: process.platform !== 'linux' }, () => {
+  it('is nothing for a group that is not there', { skip: process.platform !== 'linux' && 'needs /proc' }, () => {
     assert.equal(groupCpuSeconds(2 ** 30), 0);
   });
 });
