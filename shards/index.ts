@@ -10,12 +10,14 @@ export * from './load-sharp.ts';
 export * from './lock.ts';
 export * from './manifest.ts';
 export * from './offsets.ts';
+export * from './pixels.ts';
 export * from './portable-math.ts';
 export * from './random.ts';
 export * from './read-at.ts';
 export * from './reader.ts';
 export * from './resize/kernel.ts';
 export {
+  type Axis,
   type AxisWeights,
   axisWeights,
   fillWeights,

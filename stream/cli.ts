@@ -7,6 +7,7 @@ import { Fault, interruption, runProgram, wholeNumber } from '#shards';
 import { stageLine, stageReport } from './bottleneck.ts';
 import { inspectStep } from './inspect.ts';
 import { awaitRun } from './meta.ts';
+import type { PoolCounters } from './pool.ts';
 import { type ProduceEvent, produce } from './producer.ts';
 import { loadRecipe, type Recipe, withSettings } from './recipe.ts';
 import { statusOf } from './status.ts';
@@ -63,6 +64,8 @@ function teller(recipe: Recipe, windowBytes: number): (event: ProduceEvent) => v
       say(
         `lane ${event.lane} waits at step ${event.step}: the window is full, for ${event.slowest ?? 'a first trainer'} (--forget lets go of one that is gone)`,
       );
+    } else if (event.kind === 'replaced') {
+      for (const what of event.damaged) say(`warning: replaced by its neighbour: ${what}`);
     } else {
       const now = performance.now();
       if (now - told < 1000) return;
@@ -76,6 +79,11 @@ function teller(recipe: Recipe, windowBytes: number): (event: ProduceEvent) => v
       before = { images: counters.images, at: now };
     }
   };
+}
+
+/** What was not made in the ordinary way. */
+function fallbacks({ retries, viaTurbo, viaSharp, replaced }: PoolCounters): string {
+  return `${retries} retries; decoded by libjpeg-turbo ${viaTurbo}, by sharp ${viaSharp}; ${replaced} damaged and replaced`;
 }
 
 const run = ['--run <name>', "the run's name: its topics are NAME.train.R, NAME.val.R, NAME.meta, …"] as const;
@@ -136,7 +144,7 @@ program
     const seconds = (performance.now() - begun.at) / 1000;
     const stages = stageReport(counters, { workers: options.workers, lanes: begun.lanes, seconds });
     finish({ run: options.run, seconds, ...counters, stages }, options.json, [
-      `done: ${counters.images} images, ${(counters.bytes / 1e6).toFixed(1)} MB in ${seconds.toFixed(1)} s; ${counters.retries} retries; ${counters.viaSharp} decoded by sharp`,
+      `done: ${counters.images} images, ${(counters.bytes / 1e6).toFixed(1)} MB in ${seconds.toFixed(1)} s; ${counters.retries} retries; ${fallbacks(counters)}`,
       ...(stages ? [stageLine(stages)] : []),
     ]);
   });

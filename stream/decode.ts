@@ -1,10 +1,16 @@
-// A sample's bytes → RGB pixels: by libjpeg-turbo on the calling thread, and what that refuses by sharp. Which of them it
-// is depends on the bytes alone. Shards that `preprocess` packed hold nothing that is refused.
+// A sample's bytes → the workspace's source. Baseline JPEGs, which is what `preprocess` packs, by the decoder of our own; what
+// that does not take by libjpeg-turbo, and what that refuses by sharp.
 
-import { Fault, loadSharp } from '#shards';
+import { decodeJpegInto, Fault, loadSharp } from '#shards';
+import type { CropBox } from './augment/random-resized-crop.ts';
+import type { Workspace } from './kernel/workspace.ts';
 
-/** Names what the pixels depend on; part of the stream's fingerprint. */
-export const DECODER = 'jpeg-turbo@2.3.0';
+/** Names in the stream's fingerprint. Ours: libjpeg's accurate DCT, colour after the resize. */
+export const DECODER = 'planes@1';
+export const LIBJPEG_TURBO = 'jpeg-turbo@2.3.0';
+
+/** `sharp`: nothing else is tried; slow, to compare with. */
+export type DecoderChoice = 'fastest' | 'sharp';
 
 /** A sample's encoded bytes, the size that the index gives it, px, and its name in Faults. */
 export interface Encoded {
@@ -14,11 +20,33 @@ export interface Encoded {
   readonly where: string;
 }
 
+/**
+ * Decodes the box, or the whole image. Resolves to the decoder's name, which depends on the bytes alone or, where the
+ * entropy-coded data is damaged, on bytes and box.
+ * @throws Fault `sample-damaged`
+ */
+export async function decodeInto(
+  workspace: Workspace,
+  encoded: Encoded,
+  box: CropBox,
+  choice: DecoderChoice,
+): Promise<string> {
+  const { file } = encoded;
+  if (choice === 'fastest') {
+    if (workspace.decode(file, encoded, box)) return DECODER;
+    if (decodeJpegInto(file, encoded, workspace.source(encoded))) return LIBJPEG_TURBO;
+  }
+  // The reader's memory may be overwritten while sharp is at work.
+  const { pixels, decoder } = await decodeBySharp({ ...encoded, file: new Uint8Array(file) });
+  workspace.source(encoded).set(pixels);
+  return decoder;
+}
+
 const FORMATS: readonly string[] = ['jpeg', 'png', 'webp', 'gif'];
 /** After it sharp gives up a file. */
 const SHARP_SECONDS = 60;
 
-export interface DecodedBySharp {
+interface DecodedBySharp {
   /** U8 [height, width, 3]. */
   readonly pixels: Uint8Array;
   /** What the pixels depend on: sharp's pixels differ between CPU architectures. */
@@ -29,7 +57,7 @@ export interface DecodedBySharp {
  * JPEG of every kind, PNG, WebP, a GIF's first frame; profiles are applied, transparency is dropped, EXIF's orientation
  * is ignored. Fault `sample-damaged` where sharp refuses the file too, or only warns of it, or where it is of another size.
  */
-export async function decodeBySharp({ file, width, height, where }: Encoded): Promise<DecodedBySharp> {
+async function decodeBySharp({ file, width, height, where }: Encoded): Promise<DecodedBySharp> {
   const damaged = (received: string, cause?: unknown) =>
     new Fault({
       code: 'sample-damaged',

@@ -37,6 +37,7 @@ export async function* evaluationSamples(options: EvaluationOptions): AsyncGener
           id: { plan: '', split, epoch: 0, step: 0, lane: 0, chunk: 0, chunks: 1, resolution },
           seed: 0,
           crop: 'centre',
+          damaged: 'fail',
           scale: [1, 1],
           ratio: [1, 1],
           cropRatio,

@@ -5,7 +5,7 @@ import { Fault } from '#shards';
 import { encodeLedger, type LaneLedger, type LedgerRecord, type StepDigest, VAL_STEP } from './ledger.ts';
 import { imageBytes, maxRecordBytes, type Plan, placeOf } from './plan.ts';
 import type { RenderedChunk } from './pool.ts';
-import { type ChunkTask, FINGERPRINT } from './render.ts';
+import { type ChunkTask, fingerprintWith } from './render.ts';
 import type { TaskSource } from './tasks.ts';
 import type { RunTopics } from './topics.ts';
 import type { Transport } from './transport/transport.ts';
@@ -37,6 +37,8 @@ export interface LaneWriterOptions {
   readonly signal: AbortSignal;
   readonly onStep: (record: LedgerRecord) => void;
   readonly onAppend: (ms: number) => void;
+  /** Damaged samples that others stand for. */
+  readonly onReplaced: (damaged: readonly string[]) => void;
 }
 
 /** Chunks in order; undefined after the last. */
@@ -64,7 +66,7 @@ function rendering(tasks: readonly ChunkTask[], render: LaneWriterOptions['rende
 
 /** Appends a step's chunks and its ledger record; null when aborted before that. */
 async function appendStep(
-  { transport, topics, lane, ledger, digest, signal, onAppend }: LaneWriterOptions,
+  { transport, topics, lane, ledger, digest, signal, onAppend, onReplaced }: LaneWriterOptions,
   { topic, step, epoch }: Pick<LedgerRecord, 'topic' | 'step' | 'epoch'>,
   tasks: readonly ChunkTask[],
   nextChunk: NextChunk,
@@ -74,8 +76,7 @@ async function appendStep(
   let end = -1;
   let bytes = 0;
   let appendMs = 0;
-  // Of a chunk that was made in another way, if there is one.
-  let fingerprint = FINGERPRINT;
+  const decoders = new Set<string>();
   for (let chunk = await nextChunk(); chunk; chunk = await nextChunk()) {
     if (signal.aborted) return null;
     const start = performance.now();
@@ -85,7 +86,8 @@ async function appendStep(
     end = at + 1;
     bytes += chunk.bytes.length;
     digest.add(chunk.bytes);
-    if (chunk.fingerprint !== FINGERPRINT) fingerprint = chunk.fingerprint;
+    for (const name of Object.keys(chunk.decoders)) decoders.add(name);
+    if (chunk.replaced.length > 0) onReplaced(chunk.replaced);
   }
   // A lane without samples of its own: an empty range.
   if (offset < 0) offset = end = (await transport.ends(topic))[lane]?.end ?? 0;
@@ -100,7 +102,7 @@ async function appendStep(
     samples: tasks.reduce((sum, task) => sum + task.samples.length, 0),
     bytes,
     digest: digest.end(),
-    fingerprint,
+    fingerprint: fingerprintWith(decoders),
   };
   checkRegenerated(ledger.get(topic, step), record);
   const start = performance.now();

@@ -35,6 +35,7 @@ export interface Plan {
   readonly lanes: number;
   readonly orderWindow: number;
   readonly augmentation: Recipe['augmentation'];
+  readonly damaged: Recipe['damaged'];
   readonly evaluation: Recipe['evaluation'];
   readonly phases: readonly Phase[];
   readonly steps: number;
@@ -93,6 +94,7 @@ export function resolvePlan(recipe: Recipe, dataset: DatasetIdentity): Plan {
     lanes: recipe.lanes,
     orderWindow: recipe.orderWindow,
     augmentation: recipe.augmentation,
+    damaged: recipe.damaged,
     evaluation: recipe.evaluation,
     phases,
     steps: firstStep,

@@ -1,6 +1,7 @@
-// The piscina pool that renders chunks, with its stage times and retries counted.
+// The piscina pool that renders chunks; stage times, retries, fallbacks and replacements are counted.
 
 import { Fault, WorkerPool } from '#shards';
+import { DECODER, LIBJPEG_TURBO } from './decode.ts';
 import type { ChunkTask, Rendered, StageTimes } from './render.ts';
 import type { RenderReply, RenderRequest } from './render.worker.ts';
 
@@ -8,17 +9,23 @@ export interface PoolCounters extends StageTimes {
   images: number;
   /** Tasks rendered again because a worker died. */
   retries: number;
-  /** Images that libjpeg-turbo refused and sharp decoded. */
+  /** Images that our decoder does not take, by who decoded them. */
+  viaTurbo: number;
   viaSharp: number;
+  /** Damaged images that others stand for. */
+  replaced: number;
 }
 
 /** A chunk's record bytes and what they depend on beside the plan. */
-export type RenderedChunk = Pick<Rendered, 'bytes' | 'fingerprint'>;
+export type RenderedChunk = Pick<Rendered, 'bytes' | 'decoders' | 'replaced'>;
 
 const ATTEMPTS = 3;
 
 export class RenderPool {
-  readonly counters: PoolCounters = { images: 0, retries: 0, viaSharp: 0, read: 0, decode: 0, kernel: 0 };
+  readonly counters: PoolCounters = {
+    ...{ images: 0, retries: 0, viaTurbo: 0, viaSharp: 0, replaced: 0 },
+    ...{ read: 0, decode: 0, kernel: 0 },
+  };
   readonly #pool: WorkerPool<RenderRequest, RenderReply>;
   readonly #shards: string;
 
@@ -49,8 +56,12 @@ export class RenderPool {
       if (!reply.ok) throw Fault.from(reply.fault);
       this.counters.images += task.samples.length;
       for (const stage of ['read', 'decode', 'kernel'] as const) this.counters[stage] += reply.times[stage];
-      this.counters.viaSharp += reply.viaSharp;
-      return { bytes: reply.bytes, fingerprint: reply.fingerprint };
+      const { bytes, decoders, replaced } = reply;
+      for (const [name, images] of Object.entries(decoders))
+        if (name === LIBJPEG_TURBO) this.counters.viaTurbo += images;
+        else if (name !== DECODER) this.counters.viaSharp += images;
+      this.counters.replaced += replaced.length;
+      return { bytes, decoders, replaced };
     }
   }
 

@@ -36,6 +36,7 @@ export interface ProduceOptions {
 export type ProduceEvent =
   | { readonly kind: 'begun'; readonly plan: Plan; readonly planHash: string; readonly steps: readonly number[] }
   | { readonly kind: 'step'; readonly record: LedgerRecord; readonly counters: ProduceCounters & PoolCounters }
+  | { readonly kind: 'replaced'; readonly lane: number; readonly damaged: readonly string[] }
   | { readonly kind: 'window'; readonly lane: number; readonly step: number; readonly slowest: string | null };
 
 export interface ProduceCounters {
@@ -141,6 +142,7 @@ export async function produce(options: ProduceOptions): Promise<ProduceCounters 
               counters.bytes += record.bytes;
               onEvent({ kind: 'step', record, counters: { ...counters, ...pool.counters } });
             },
+            onReplaced: (damaged) => onEvent({ kind: 'replaced', lane, damaged }),
             onAppend: (ms) => {
               counters.append += ms;
             },

@@ -47,6 +47,8 @@ const recipeSchema = z.strictObject({
     .prefault({}),
   /** MixUp (Zhang 2018): one λ ~ Beta(alpha, alpha) a step; false turns it off. */
   mixup: z.union([z.strictObject({ alpha: z.number().positive().max(8) }), z.literal(false)]).default({ alpha: 0.2 }),
+  /** A damaged training sample: `fail` ends the producer; `replace` puts the one before it in its place, counted and shown. */
+  damaged: z.enum(['fail', 'replace']).default('fail'),
   evaluation: z
     .strictObject({
       /** Side of the central square over the stored short side, as in resize 256 → crop 224. */

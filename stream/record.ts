@@ -42,8 +42,15 @@ function shapesOf(n: number, resolution: number): TensorShape[] {
   ];
 }
 
-/** A record's bytes with its tensors left to be filled in place, so that pixels are written once. */
-export function allocateRecord(id: RecordId, n: number): { bytes: Uint8Array<ArrayBuffer>; tensors: RecordTensors } {
+/**
+ * A record's bytes with its tensors left to be filled in place, so that pixels are written once; at the beginning of
+ * `memory` where it is given and long enough.
+ */
+export function allocateRecord(
+  id: RecordId,
+  n: number,
+  memory?: ArrayBuffer,
+): { bytes: Uint8Array<ArrayBuffer>; tensors: RecordTensors } {
   const { plan, split, epoch, step, lane, chunk, chunks, resolution } = id;
   const metadata = {
     format: RECORD_FORMAT,
@@ -57,7 +64,8 @@ export function allocateRecord(id: RecordId, n: number): { bytes: Uint8Array<Arr
     resolution: String(resolution),
   };
   const { header, offsets, dataBytes } = encodeHeader(shapesOf(n, resolution), metadata);
-  const bytes = new Uint8Array(header.length + dataBytes);
+  const length = header.length + dataBytes;
+  const bytes = memory && memory.byteLength >= length ? new Uint8Array(memory, 0, length) : new Uint8Array(length);
   bytes.set(header);
   const at = (tensor: number) => header.length + (offsets[tensor] as number);
   return {

@@ -1,18 +1,21 @@
 // One chunk, from shard bytes to record bytes: decode → crop → resize → flip → MixUp. A pure function of the task.
 
-import { Draws, decodeJpegInto, Fault, type SampleLocation } from '#shards';
+import { Draws, Fault, type SampleLocation } from '#shards';
 import { centreCrop } from './augment/centre-crop.ts';
 import { LAMBDA_ONE, lambdaSampler, partnerShift } from './augment/mixup.ts';
 import { randomResizedCrop } from './augment/random-resized-crop.ts';
-import { DECODER, decodeBySharp } from './decode.ts';
+import { DECODER, type DecoderChoice, decodeInto } from './decode.ts';
 import { Workspace } from './kernel/workspace.ts';
 import { allocateRecord, type RecordId, type RecordTensors } from './record.ts';
 
-/**
- * What the bytes depend on beside the plan: two fingerprints may not feed one run. A chunk with a sample that only sharp
- * decodes has sharp's after it.
- */
-export const FINGERPRINT = `${DECODER}+resize@2+record@1`;
+/** What the bytes depend on beside the plan: two fingerprints may not feed one run. */
+export const FINGERPRINT = `${DECODER}+resize@3+record@1`;
+
+/** The fingerprint of what was made with these decoders: others than our own are named after ours, each once. */
+export function fingerprintWith(decoders: Iterable<string>): string {
+  const others = [...new Set(decoders)].filter((name) => name !== DECODER).sort();
+  return [FINGERPRINT, ...others].join('+');
+}
 
 /** Of a sample; decoded, 300 MB. */
 const MAX_PIXELS = 100_000_000;
@@ -28,6 +31,9 @@ export interface SampleTask {
   readonly location: SampleLocation;
 }
 
+/** What becomes of a damaged training sample: the chunk fails, or it is replaced by the one before it in the chunk. */
+export type DamagePolicy = 'fail' | 'replace';
+
 /** Everything a worker needs for one chunk; plain data. */
 export interface ChunkTask {
   readonly id: RecordId;
@@ -39,6 +45,7 @@ export interface ChunkTask {
   readonly flip: number;
   /** MixUp's alpha; 0 is off. */
   readonly mixup: number;
+  readonly damaged: DamagePolicy;
   readonly samples: readonly SampleTask[];
 }
 
@@ -73,9 +80,16 @@ export interface Rendered {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly tensors: RecordTensors;
   readonly times: StageTimes;
-  /** Samples that sharp decoded. */
-  readonly viaSharp: number;
-  readonly fingerprint: string;
+  /** How many samples each decoder decoded, by its name. */
+  readonly decoders: Readonly<Record<string, number>>;
+  /** What is wrong with each sample that another stands for. */
+  readonly replaced: readonly string[];
+}
+
+export interface RenderOptions {
+  /** Where the record is made, if it is long enough; else in memory of its own. */
+  readonly memory?: ArrayBuffer | undefined;
+  readonly decoder?: DecoderChoice | undefined;
 }
 
 /** Not in use. One a thread, unless chunks are rendered at the same time. */
@@ -85,59 +99,99 @@ const idle: Workspace[] = [];
  * Renders a chunk to its record's bytes. Faults name shard and offset of a damaged sample.
  * @throws Fault `sample-damaged`, `sample-too-large`
  */
-export async function renderChunk(task: ChunkTask, read: ReadSample): Promise<Rendered> {
+export async function renderChunk(task: ChunkTask, read: ReadSample, options: RenderOptions = {}): Promise<Rendered> {
   const workspace = idle.pop() ?? new Workspace();
   try {
-    return await renderIn(workspace, task, read);
+    return await renderIn(workspace, task, read, options);
   } finally {
     if (workspace.memoryBytes <= KEEP_BYTES) idle.push(workspace);
   }
 }
 
-async function renderIn(workspace: Workspace, task: ChunkTask, read: ReadSample): Promise<Rendered> {
-  const { id, seed, samples } = task;
-  const { epoch, step, resolution } = id;
-  const { bytes, tensors } = allocateRecord(id, samples.length);
+async function renderIn(
+  workspace: Workspace,
+  task: ChunkTask,
+  read: ReadSample,
+  { memory, decoder = 'fastest' }: RenderOptions,
+): Promise<Rendered> {
+  const { id, samples } = task;
   const times: StageTimes = { read: 0, decode: 0, kernel: 0 };
-  const randomBox = cropper({ scale: task.scale, ratio: task.ratio });
-  let viaSharp = 0;
-  let fingerprint = FINGERPRINT;
-
-  workspace.begin(samples.length, resolution);
-  for (const [image, { sample, index, location }] of samples.entries()) {
-    const { width, height } = location;
-    const where = `shard ${location.shard}: sample ${sample} at byte ${location.offset}`;
-    if (width * height > MAX_PIXELS) throw tooLarge(where, width, height);
-    const start = performance.now();
-    const file = read(location);
-    const readAt = performance.now();
-    const pixels = workspace.source(location);
-    if (!decodeJpegInto(file, location, pixels)) {
-      const decoded = await decodeBySharp({ file, width, height, where });
-      pixels.set(decoded.pixels);
-      fingerprint = `${FINGERPRINT}+${decoded.decoder}`;
-      viaSharp++;
+  const decoders: Record<string, number> = {};
+  const damaged = new Map<number, Fault>();
+  workspace.begin(samples.length, id.resolution);
+  for (const [image, sample] of samples.entries()) {
+    try {
+      const name = await renderSample({ workspace, task, sample, image, read, decoder, times });
+      decoders[name] = (decoders[name] ?? 0) + 1;
+    } catch (error) {
+      if (task.damaged === 'fail' || !(error instanceof Fault) || error.code !== 'sample-damaged') throw error;
+      damaged.set(image, error);
     }
-    const decodedAt = performance.now();
-    const draws = new Draws({ seed, purpose: 'augment', epoch, step, index });
-    const box = task.crop === 'centre' ? centreCrop(width, height, task.cropRatio) : randomBox(width, height, draws);
-    workspace.resize({ box, flip: draws.uniform() < task.flip, image });
-    tensors.sample[image] = sample;
-    tensors.labelA[image] = location.label;
-    times.read += readAt - start;
-    times.decode += decodedAt - readAt;
-    times.kernel += performance.now() - decodedAt;
   }
 
-  const mixStart = performance.now();
+  const start = performance.now();
+  const standIns = standInsFor(damaged, samples.length);
+  for (const image of damaged.keys()) workspace.copy(standIns[image] as number, image);
+  const { bytes, tensors } = allocateRecord(id, samples.length, memory);
   const { shift, lambda } = mixOf(task);
-  tensors.images.set(shift === 0 ? workspace.resized() : workspace.mixed({ shift, lambda }));
+  workspace.mix({ shift, lambda }, tensors.images);
+  for (const [i, image] of standIns.entries()) {
+    const { sample, location } = samples[image] as SampleTask;
+    tensors.sample[i] = sample;
+    tensors.labelA[i] = location.label;
+  }
   for (let i = 0; i < samples.length; i++) {
     tensors.labelB[i] = tensors.labelA[(i + shift) % samples.length] as number;
     tensors.lam[i] = lambda / LAMBDA_ONE;
   }
-  times.kernel += performance.now() - mixStart;
-  return { bytes, tensors, times, viaSharp, fingerprint };
+  times.kernel += performance.now() - start;
+  return { bytes, tensors, times, decoders, replaced: [...damaged.values()].map(({ received }) => received) };
+}
+
+interface SampleWork {
+  readonly workspace: Workspace;
+  readonly task: ChunkTask;
+  readonly sample: SampleTask;
+  readonly image: number;
+  readonly read: ReadSample;
+  readonly decoder: DecoderChoice;
+  readonly times: StageTimes;
+}
+
+/** Makes one of the chunk's images; resolves to the decoder's name. */
+async function renderSample({ workspace, task, sample, image, read, decoder, times }: SampleWork): Promise<string> {
+  const { index, location } = sample;
+  const { width, height } = location;
+  const where = `shard ${location.shard}: sample ${sample.sample} at byte ${location.offset}`;
+  if (width * height > MAX_PIXELS) throw tooLarge(where, width, height);
+  const { epoch, step } = task.id;
+  const draws = new Draws({ seed: task.seed, purpose: 'augment', epoch, step, index });
+  const box =
+    task.crop === 'centre'
+      ? centreCrop(width, height, task.cropRatio)
+      : cropper({ scale: task.scale, ratio: task.ratio })(width, height, draws);
+  const flip = draws.uniform() < task.flip;
+  const start = performance.now();
+  const file = read(location);
+  const readAt = performance.now();
+  const name = await decodeInto(workspace, { file, width, height, where }, box, decoder);
+  const decodedAt = performance.now();
+  workspace.resize({ box, flip, image });
+  times.read += readAt - start;
+  times.decode += decodedAt - readAt;
+  times.kernel += performance.now() - decodedAt;
+  return name;
+}
+
+/** Which image stands at each place: itself, or where it is damaged the nearest before it, round the chunk's end. */
+function standInsFor(damaged: ReadonlyMap<number, Fault>, images: number): number[] {
+  const [first] = damaged.values();
+  if (first && damaged.size === images) throw first;
+  return Array.from({ length: images }, (_, image) => {
+    let at = image;
+    while (damaged.has(at)) at = (at + images - 1) % images;
+    return at;
+  });
 }
 
 /** A chunk's partners and λ; without MixUp each image is its own partner. */

@@ -23,7 +23,7 @@ export interface TaskSource {
 type Slice = Omit<RecordId, 'plan' | 'chunk' | 'chunks'>;
 
 export function taskSource(plan: Plan, planHash: string, buckets: ReadonlyMap<number, BucketIndexes>): TaskSource {
-  const { seed, lanes, orderWindow, augmentation, evaluation } = plan;
+  const { seed, lanes, orderWindow, augmentation, damaged, evaluation } = plan;
   const bucket = (resolution: number): BucketIndexes => {
     const found = buckets.get(resolution);
     if (!found) throw new Error(`no bucket ${resolution}`);
@@ -33,7 +33,11 @@ export function taskSource(plan: Plan, planHash: string, buckets: ReadonlyMap<nu
   const [first] = buckets.values();
   const orderOf = orderCache(first?.train.shardSamples ?? [], { seed, window: orderWindow });
 
-  const chunked = (slice: Slice, samples: readonly SampleTask[], how: Pick<ChunkTask, 'crop' | 'mixup' | 'flip'>) => {
+  const chunked = (
+    slice: Slice,
+    samples: readonly SampleTask[],
+    how: Pick<ChunkTask, 'crop' | 'mixup' | 'flip' | 'damaged'>,
+  ) => {
     const sizes = chunkSizes(samples.length, slice.resolution);
     let begin = 0;
     return sizes.map((size, chunk): ChunkTask => {
@@ -67,6 +71,7 @@ export function taskSource(plan: Plan, planHash: string, buckets: ReadonlyMap<nu
         crop,
         mixup,
         flip: augmentation.flip,
+        damaged,
       });
     },
     val(resolution, lane) {
@@ -80,6 +85,8 @@ export function taskSource(plan: Plan, planHash: string, buckets: ReadonlyMap<nu
         crop: 'centre',
         mixup: 0,
         flip: 0,
+        // An evaluation that has a sample twice would be another one.
+        damaged: 'fail',
       });
     },
   };

@@ -56,6 +56,7 @@ function* tasksOf({ samples }: LoaderSet, job: LoaderJob): Generator<ChunkTask> 
         },
         seed: 0,
         crop: 'random-resized',
+        damaged: 'fail',
         scale,
         ratio,
         cropRatio: 0.875,

@@ -1,11 +1,11 @@
 #!/usr/bin/env node
 // kernels.mjs: compiles every room's AssemblyScript kernel, ROOM/…/NAME.as.ts, to dist/ROOM/…/NAME.wasm.
 //
-// tsc leaves these files out. NAME.part.as.ts is what kernels of the same folder import, and none itself. A kernel that is
-// newer than the sources of its folder and the lockfile is kept.
+// tsc leaves these files out. NAME.part.as.ts is what kernels import, and none itself. A kernel that is newer than all the
+// sources of its room and the lockfile is kept.
 
 import { mkdirSync, readdirSync, readFileSync, renameSync, statSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runChild } from './child.mjs';
 import { SetupFailure } from './failure.mjs';
@@ -24,23 +24,17 @@ const modified = (file) => statSync(file, { throwIfNoEntry: false })?.mtimeMs ??
 export async function buildKernels(say) {
   /** @type {{ include: string[] }} */
   const { include } = JSON.parse(readFileSync(join(ROOT, 'tsconfig.json'), 'utf8'));
-  for (const room of include)
-    for (const name of readdirSync(join(ROOT, room), { recursive: true, encoding: 'utf8' })) {
-      if (!SOURCE.test(name) || PART.test(name)) continue;
-      const source = join(room, name);
+  for (const room of include) {
+    const names = readdirSync(join(ROOT, room), { recursive: true, encoding: 'utf8' });
+    const sources = names.filter((name) => SOURCE.test(name)).map((name) => join(room, name));
+    const changed = Math.max(...[...sources, 'package-lock.json'].map((name) => modified(join(ROOT, name))));
+    for (const source of sources) {
       const target = join('dist', source.replace(SOURCE, '.wasm'));
-      const needs = Math.max(...sourcesBeside(source), modified(join(ROOT, 'package-lock.json')));
-      if (modified(join(ROOT, target)) > needs) continue;
+      if (PART.test(source) || modified(join(ROOT, target)) > changed) continue;
       say(`building ${target}`);
       await compile(source, target);
     }
-}
-
-/** @param {string} source @returns {number[]} when it and what it may import were changed */
-function sourcesBeside(source) {
-  const folder = join(ROOT, dirname(source));
-  const names = readdirSync(folder).filter((name) => name === basename(source) || PART.test(name));
-  return names.map((name) => modified(join(folder, name)));
+  }
 }
 
 /** @param {string} source @param {string} target */

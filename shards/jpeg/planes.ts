@@ -31,6 +31,8 @@ export interface Planes {
   readonly width: number;
   readonly height: number;
   readonly planes: readonly Plane[];
+  /** The first address behind them, a multiple of 16. */
+  readonly end: number;
 }
 
 /** The exports of planes.as.ts. */
@@ -57,22 +59,19 @@ const openPlaneKernel = wasmKernel<PlaneKernel>(new URL('./planes.wasm', import.
 
 export class PlaneDecoder {
   readonly #kernel: PlaneKernel;
-  readonly #input: number;
 
-  /** `reservedBytes`: bytes of the kernel's memory, from `reserved` on, that the decoder leaves to its caller. */
-  constructor(kernel: PlaneKernel, reservedBytes = 0) {
+  constructor(kernel: PlaneKernel) {
     this.#kernel = kernel;
-    this.#input = align(kernel.heap() + reservedBytes);
-    reserve(this.#kernel.memory, this.#input);
   }
 
-  /** Compiles the module once per thread. */
-  static load(reservedBytes = 0): PlaneDecoder {
-    return new PlaneDecoder(openPlaneKernel(), reservedBytes);
+  /** A decoder with a memory of its own. */
+  static load(): PlaneDecoder {
+    return new PlaneDecoder(openPlaneKernel());
   }
 
-  get reserved(): number {
-    return this.#kernel.heap();
+  /** The address from which on the memory is free for decode() and its caller. */
+  get heap(): number {
+    return align(this.#kernel.heap());
   }
 
   /** The memory that the planes' addresses mean; a decode() may replace the buffer by a larger one. */
@@ -92,13 +91,15 @@ export class PlaneDecoder {
    * other sampling than 4:4:4, 4:2:2, 4:2:0 and 4:4:0, too large). 'damaged': no JPEG, a broken header, a crop outside of
    * the image, or a scan that ends or has no code before the crop's last MCU. What is wrong behind that is not seen, and
    * most changed bits just give other samples.
+   *
+   * What it writes lies at addresses ≥ `from`, a multiple of 16.
    */
-  decode(jpeg: Uint8Array, crop: Crop): Planes | 'unsupported' | 'damaged' {
+  decode(jpeg: Uint8Array, crop: Crop, from = this.heap): Planes | 'unsupported' | 'damaged' {
     const kernel = this.#kernel;
     if (jpeg.length > MOST_BYTES) return 'unsupported';
-    reserve(this.#kernel.memory, this.#input + jpeg.length);
-    new Uint8Array(kernel.memory.buffer, this.#input, jpeg.length).set(jpeg);
-    const refusal = REFUSALS[kernel.header(this.#input, jpeg.length)];
+    reserve(this.#kernel.memory, from + jpeg.length);
+    new Uint8Array(kernel.memory.buffer, from, jpeg.length).set(jpeg);
+    const refusal = REFUSALS[kernel.header(from, jpeg.length)];
     if (refusal !== undefined) return refusal;
 
     const [width, height, components, across, down, scan] = new Int32Array(
@@ -116,7 +117,7 @@ export class PlaneDecoder {
     const samples = mcus * mcuBlocks * BLOCK * BLOCK;
     if (samples > MOST_BYTES) return 'unsupported';
 
-    const scratch = align(this.#input + jpeg.length);
+    const scratch = align(from + jpeg.length);
     const out = align(scratch + kernel.scratchBytes(scan));
     reserve(this.#kernel.memory, out + samples + TAIL_BYTES);
     const failure =
@@ -143,7 +144,7 @@ export class PlaneDecoder {
       });
       address += stride * (vertical.end - vertical.start) * BLOCK * v;
     }
-    return { width, height, planes };
+    return { width, height, planes, end: align(address) };
   }
 }
 

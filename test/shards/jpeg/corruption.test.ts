@@ -56,28 +56,29 @@ function randomCrop(jpeg: Buffer, draw: (below: number) => number): Crop {
 
 it(`${FILES} damaged files give planes or a refusal, and leave other memory and other files alone`, (t) => {
   const reserve = 65_536;
-  const decoder = PlaneDecoder.load(reserve);
+  const decoder = PlaneDecoder.load();
+  const from = decoder.heap + reserve;
   const intact = jpegs[27] as Buffer;
   const whole = (): string => {
-    const planes = decoder.decode(intact, { x: 0, y: 0, width: 1, height: 1 });
+    const planes = decoder.decode(intact, { x: 0, y: 0, width: 1, height: 1 }, from);
     assert.ok(typeof planes !== 'string');
     const hash = createHash('sha256');
     for (const plane of planes.planes) hash.update(decoder.bytes(plane));
     return hash.digest('hex');
   };
   const wanted = whole();
-  new Uint8Array(decoder.memory.buffer, decoder.reserved, reserve).fill(0xa5);
+  new Uint8Array(decoder.memory.buffer, decoder.heap, reserve).fill(0xa5);
   const draw = generator(20_250_101);
   const results = { planes: 0, unsupported: 0, damaged: 0 };
   for (let i = 0; i < FILES; i++) {
     const jpeg = corrupted(jpegs[draw(jpegs.length)] as Buffer, draw);
-    const planes = decoder.decode(jpeg, randomCrop(jpeg, draw));
+    const planes = decoder.decode(jpeg, randomCrop(jpeg, draw), from);
     results[typeof planes === 'string' ? planes : 'planes']++;
     // What it holds of tables and blocks did not suffer.
     if (i % 50 === 0) assert.equal(whole(), wanted);
   }
   assert.equal(whole(), wanted);
-  assert.ok(new Uint8Array(decoder.memory.buffer, decoder.reserved, reserve).every((byte) => byte === 0xa5));
+  assert.ok(new Uint8Array(decoder.memory.buffer, decoder.heap, reserve).every((byte) => byte === 0xa5));
   assert.ok(decoder.memory.buffer.byteLength < 32 * 1024 * 1024, `${decoder.memory.buffer.byteLength} bytes`);
   t.diagnostic(JSON.stringify(results));
   for (const count of Object.values(results)) assert.ok(count > FILES / 200, JSON.stringify(results));

@@ -1,6 +1,8 @@
 // Crop, antialiased bilinear resize, flip and MixUp in plain TypeScript and doubles: the readable reference of the kernel.
-// A triangle filter whose support grows with the scale, as Pillow's BILINEAR; horizontal pass first, then vertical.
+// A triangle filter whose support grows with the scale, as Pillow's BILINEAR; horizontal pass first, then vertical. And the
+// same of a JPEG's planes, upsampled as libjpeg does and coloured last.
 
+import type { PlaneDecoder, Planes } from '../../../shards/jpeg/planes.ts';
 import { LAMBDA_ONE } from '../../../stream/augment/mixup.ts';
 import type { CropBox } from '../../../stream/augment/random-resized-crop.ts';
 
@@ -94,4 +96,59 @@ export function blend(images: Uint8Array, out: Uint8Array, stride: number, shift
       out[own + j] =
         ((images[own + j] as number) * lambda + (images[other + j] as number) * rest + LAMBDA_ONE / 2) >> 14;
   }
+}
+
+/** The samples around a pixel of a plane that may have half as many, by libjpeg's "fancy" upsampling. */
+function upsampled(pixel: number, pixelsASample: number, samples: number): readonly (readonly [number, number])[] {
+  if (pixelsASample === 1) return [[pixel, 1]];
+  const near = Math.floor(pixel / 2);
+  const next = pixel % 2 === 0 ? near - 1 : near + 1;
+  return [
+    [near, 0.75],
+    [Math.min(samples - 1, Math.max(0, next)), 0.25],
+  ];
+}
+
+/** The box of a JPEG's planes, of the whole image and in the decoder's memory, as U8 [size, size, 3]: JFIF's colours. */
+export function resizePlanes(
+  decoder: PlaneDecoder,
+  { planes }: Planes,
+  box: CropBox,
+  { size, flip }: { readonly size: number; readonly flip: boolean },
+): Uint8Array {
+  const across = triangleTaps(box.width, size);
+  const down = triangleTaps(box.height, size);
+  const [y, cb, cr] = planes.map((plane) => {
+    const samples = decoder.bytes(plane);
+    const pixel = (row: number, column: number): number => {
+      let value = 0;
+      for (const [i, share] of upsampled(row, plane.pixelsDown, plane.height))
+        for (const [j, part] of upsampled(column, plane.pixelsAcross, plane.width))
+          value += share * part * (samples[i * plane.stride + j] as number);
+      return value;
+    };
+    return Float64Array.from({ length: size * size }, (_, at) => {
+      const row = Math.floor(at / size);
+      const column = flip ? size - 1 - (at % size) : at % size;
+      let sum = 0;
+      for (let j = 0; j < down.width; j++)
+        for (let k = 0; k < across.width; k++) {
+          const weight =
+            (down.weights[row * down.width + j] as number) * (across.weights[column * across.width + k] as number);
+          if (weight === 0) continue;
+          sum += weight * pixel(box.y + (down.first[row] as number) + j, box.x + (across.first[column] as number) + k);
+        }
+      return sum;
+    });
+  });
+  const level = (value: number) => Math.min(255, Math.max(0, Math.floor(value + 0.5)));
+  return Uint8Array.from({ length: size * size * 3 }, (_, i) => {
+    const at = Math.floor(i / 3);
+    const bright = y?.[at] as number;
+    const blueness = (cb?.[at] ?? 128) - 128;
+    const redness = (cr?.[at] ?? 128) - 128;
+    if (i % 3 === 0) return level(bright + 1.402 * redness);
+    if (i % 3 === 2) return level(bright + 1.772 * blueness);
+    return level(bright - 0.344136 * blueness - 0.714136 * redness);
+  });
 }
