@@ -62,10 +62,12 @@ export async function assemble(workspace: Workspace, job: Job): Promise<Manifest
 async function assembleSplit(workspace: Workspace, job: Job, split: Split, rejects: RejectsFile): Promise<SplitEntry> {
   const buckets = job.buckets.map((bucket) => new BucketSum(bucket));
   let samples = 0;
+  let viaTurbo = 0;
   let viaSharp = 0;
   for (const group of groupsOf(job).filter((each) => each.split === split)) {
     const record = await workspace.recordOf(group);
     samples += record.samples;
+    viaTurbo += record.viaTurbo;
     viaSharp += record.viaSharp;
     for (const reject of record.rejects) await rejects.add(rejectLine(reject), reject.code);
     for (const [i, { shard, notEnlarged }] of record.buckets.entries()) buckets[i]?.add(shard, notEnlarged);
@@ -76,6 +78,7 @@ async function assembleSplit(workspace: Workspace, job: Job, split: Split, rejec
     positions: count,
     samples,
     sourcesSha256: sha256,
+    viaTurbo,
     viaSharp,
     buckets: Object.fromEntries(buckets.map((sum) => [String(sum.bucket.resolution), sum.entry()])),
   };

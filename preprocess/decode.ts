@@ -1,19 +1,21 @@
-// A source's bytes → its RGB pixels: an ordinary JPEG by libjpeg-turbo, everything else by sharp. Which of them it is,
-// and by how much the image is reduced, depends on the bytes and the request alone.
+// A source's bytes → its RGB pixels: a baseline JPEG by the decoder of our own, other ordinary ones by libjpeg-turbo,
+// everything else by sharp. Which of them it is, and by how much the image is reduced, depends on the bytes and the
+// request alone.
 
-import { loadSharp } from '#shards';
+import { loadSharp, type RgbRows } from '#shards';
 import { endsEarly } from './ending.ts';
-import { refuseGif, refuseJpeg, refuseSize, within } from './guard.ts';
+import { refuseGif, refuseJpeg, refuseScans, refuseSize, within } from './guard.ts';
 import { type JpegHeader, readJpegHeader } from './jpeg-header.ts';
-import type { Pixels } from './kernel/resizer.ts';
+import { decodeBaseline } from './jpeg-kernel.ts';
+import { rowsOf } from './kernel/resizer.ts';
 import { decodeJpeg } from './libjpeg-turbo.ts';
 import type { Rejection } from './rejects.ts';
 import { dividedSize, MAX_PIXELS, type Size, shrinkOnLoad } from './resize.ts';
 import { sniff } from './sniff.ts';
 
 export interface Decoded {
-  readonly pixels: Pixels;
-  readonly decoder: 'libjpeg-turbo' | 'sharp';
+  readonly pixels: RgbRows;
+  readonly decoder: 'jpeg-kernel' | 'libjpeg-turbo' | 'sharp';
   /** Of the source; the pixels may be fewer, by shrink-on-load. */
   readonly size: Size;
   /** EXIF, 1 … 8. The pixels are as they lie. */
@@ -26,25 +28,30 @@ export interface DecodeRequest {
   readonly timeoutMs: number;
 }
 
-/** `pixels` may lie in memory that the next call overwrites. */
+/** `pixels` are there until the next call. */
 export async function decode(file: Buffer, request: DecodeRequest): Promise<Decoded | Rejection> {
   if (file.length === 0) return { code: 'empty-file', reason: 'has no bytes' };
   const { kind, what } = sniff(file);
   if (kind === 'other') return { code: 'not-an-image', reason: `is no image: its bytes look like ${what}` };
   if (kind === 'unsupported') return { code: 'unsupported', reason: `is ${what}, which is not decoded here` };
   const header = what === 'JPEG' ? readJpegHeader(file) : null;
-  const refusal = header ? refuseJpeg(header, file) : what === 'GIF' ? refuseGif(file) : null;
+  const refusal = header ? refuseJpeg(header) : what === 'GIF' ? refuseGif(file) : null;
   if (refusal) return refusal;
   if (!header) return decodeBySharp({ file, what }, request);
   const shrink = shrinkOnLoad(header, request.shortSide);
-  if (isOrdinary(header) && shrink === 1) {
-    const pixels = decodeJpeg(file, header);
-    if (pixels) return { pixels, decoder: 'libjpeg-turbo', size: header, orientation: header.orientation };
-  }
+  const isPlain = isOrdinary(header) && shrink === 1;
+  const decoded = { size: header, orientation: header.orientation };
+  // It takes whole scans only. The others make up what is missing, so that scans are looked at before them.
+  const accurate = isPlain ? decodeBaseline(file, header) : null;
+  if (accurate) return { pixels: accurate, decoder: 'jpeg-kernel', ...decoded };
+  const cut = refuseScans(header, file);
+  if (cut) return cut;
+  const pixels = isPlain ? decodeJpeg(file, header) : null;
+  if (pixels) return { pixels: rowsOf(pixels), decoder: 'libjpeg-turbo', ...decoded };
   return decodeBySharp({ file, what, header, shrink }, request);
 }
 
-/** libjpeg-turbo alone gives the right colours. */
+/** Without colour management the colours are right. */
 function isOrdinary({ colour, profile }: JpegHeader): boolean {
   return (colour === 'grey' || colour === 'YCbCr') && !profile;
 }
@@ -90,5 +97,5 @@ async function bySharp({ file, header, shrink = 1 }: Source, timeoutMs: number):
     .timeout({ seconds: Math.min(3600, Math.ceil(timeoutMs / 1000) + 1) })
     .toBuffer({ resolveWithObject: true });
   if (info.channels !== 3) return { code: 'unsupported', reason: `decodes to ${info.channels} channels, not 3` };
-  return { pixels: { data, width: info.width, height: info.height }, decoder: 'sharp', size, orientation };
+  return { pixels: rowsOf({ data, width: info.width, height: info.height }), decoder: 'sharp', size, orientation };
 }

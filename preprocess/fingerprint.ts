@@ -1,6 +1,6 @@
 // What the stored bytes depend on beside the sources, as the manifest's fingerprint has it.
 
-import type { Manifest } from '#shards';
+import { type Manifest, RGB_VERSION } from '#shards';
 import type { PixelSettings } from './image.ts';
 import { REDUCE_GAP } from './resize.ts';
 
@@ -15,6 +15,7 @@ export async function pixelFingerprint(pixels: PixelSettings): Promise<Manifest[
   return {
     versions: {
       kernel: KERNEL_VERSION,
+      'jpeg-kernel': RGB_VERSION,
       'jpeg-turbo': JPEG_TURBO_VERSION,
       sharp: sharp.versions.sharp ?? 'unknown',
       libvips: sharp.versions.vips,

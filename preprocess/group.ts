@@ -8,7 +8,8 @@ import { seal, unseal } from './sealed.ts';
 
 export interface GroupRecord extends Group {
   readonly samples: number;
-  /** Samples that sharp decoded. */
+  /** Samples that libjpeg-turbo and sharp decoded: not the decoder of our own. */
+  readonly viaTurbo: number;
   readonly viaSharp: number;
   readonly rejects: readonly Reject[];
   /** One a bucket, by ascending resolution. */

@@ -14,28 +14,31 @@ export function refuseSize({ width, height }: Size): Rejection | null {
   return null;
 }
 
-/** Null where nothing that a JPEG says of itself speaks against decoding it. */
-export function refuseJpeg(header: JpegHeader, file: Buffer): Rejection | null {
-  const { coding, precision, width, height, components, colour, scanStart } = header;
+/** Null where nothing that a JPEG's header says speaks against decoding it. */
+export function refuseJpeg(header: JpegHeader): Rejection | null {
+  const { coding, precision, width, height, components, colour } = header;
   const unsupported = (what: string): Rejection => ({ code: 'unsupported', reason: `is a JPEG ${what}` });
-  const damaged = (why: string): Rejection => ({
-    code: 'damaged',
-    reason: `is a JPEG that cannot be decoded: ${why}`,
-  });
   if (coding === 'lossless' || coding === 'hierarchical') return unsupported(`of the ${coding} kind`);
   if (precision !== 8) return unsupported(`of ${precision} bits a sample, not 8`);
   if (colour === null) return unsupported(`of ${components.length} components`);
   if (width === 0) return damaged(`its frame is ${width} × ${height}`);
   if (height === 0) return unsupported('whose height stands behind its pixels (DNL)');
   if (components.some(({ h, v }) => h === 0 || v === 0)) return damaged('a component is sampled 0 times');
-  const refusal = refuseSize(header);
-  if (refusal) return refusal;
-  const { scans, ending } = walkScans(file, scanStart, MAX_SCANS + 1);
+  return refuseSize(header);
+}
+
+/** Null where a JPEG's scans are not too many and the file holds their end: decoders make up what is missing. */
+export function refuseScans(header: JpegHeader, file: Buffer): Rejection | null {
+  const { scans, ending } = walkScans(file, header.scanStart, MAX_SCANS + 1);
   if (scans > MAX_SCANS) return { code: 'too-large', reason: `is a JPEG of more than ${MAX_SCANS} scans` };
   if (ending === 'damaged') return damaged('its scan holds a marker that does not exist');
-  if (ending === 'cut' || file.length - scanStart < leastScanBytes(header))
+  if (ending === 'cut' || file.length - header.scanStart < leastScanBytes(header))
     return { code: 'truncated', reason: `is a JPEG that ends before its image does (${file.length} bytes)` };
   return null;
+}
+
+function damaged(why: string): Rejection {
+  return { code: 'damaged', reason: `is a JPEG that cannot be decoded: ${why}` };
 }
 
 /**

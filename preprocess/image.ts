@@ -1,9 +1,9 @@
 // One source's bytes → one JPEG a bucket, or why there is none. The same bytes for the same file, request and versions.
 
-import type { Bucket, KernelName, Split } from '#shards';
+import type { Bucket, KernelName, RgbRows, Split } from '#shards';
 import { type Decoded, decode } from './decode.ts';
 import { liesOnSide, lyingRectangle, upright } from './exif.ts';
-import { type Pixels, Resizer, type Target } from './kernel/resizer.ts';
+import { Resizer, rowsOf, type Target } from './kernel/resizer.ts';
 import { encodeJpeg, type JpegSettings } from './libjpeg-turbo.ts';
 import type { RejectCode } from './rejects.ts';
 import { dividedSize, reductionOf, type StoredSize, storedSize } from './resize.ts';
@@ -44,7 +44,7 @@ let resizer = new Resizer();
 /**
  * Whatever the file holds, the answer is a value. One call at a time in a thread.
  *
- * `timeoutMs` bounds what sharp decodes. libjpeg-turbo runs on this thread and cannot be interrupted: there the limits
+ * `timeoutMs` bounds what sharp decodes. The other decoders run on this thread and cannot be interrupted: there the limits
  * of pixels, scans and file size bound the time (about 10 s at the very worst).
  */
 export async function storeImage(file: Buffer, request: ImageRequest): Promise<ImageResult> {
@@ -72,13 +72,13 @@ export async function storeImage(file: Buffer, request: ImageRequest): Promise<I
 }
 
 /** The pixels, after the reduction that very large sources take before the resize. */
-function reduced(pixels: Pixels, shortSide: number): Pixels {
+function reduced(pixels: RgbRows, shortSide: number): RgbRows {
   const reduction = reductionOf(pixels, shortSide);
   if (reduction === 1) return pixels;
   const size = dividedSize(pixels, reduction);
   let result = pixels;
   resizer.resize(pixels, [{ ...size, crop: { left: 0, top: 0, ...size } }], 'area', (view) => {
-    result = { ...view, data: new Uint8Array(view.data) };
+    result = rowsOf({ ...view, data: new Uint8Array(view.data) });
   });
   return result;
 }

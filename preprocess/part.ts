@@ -10,7 +10,7 @@ import type { Job } from './job.ts';
 import { seal, unseal } from './sealed.ts';
 
 export const PART_FILE = 'part.json';
-const FORMAT = 'medium-recipe/part@1';
+const FORMAT = 'medium-recipe/part@2';
 
 export interface PackedPart {
   readonly job: Job;

@@ -10,6 +10,7 @@ export interface Summary {
   /** Of the tar files. */
   readonly bytes: number;
   readonly rejects: number;
+  readonly viaTurbo: number;
   readonly viaSharp: number;
   readonly counts: Manifest['dataset']['counts'];
   readonly datasetSha256: string;
@@ -22,6 +23,7 @@ export function summaryOf({ dataset, splits, rejects }: Manifest): Summary {
     shards: buckets.reduce((sum, { shards }) => sum + shards.length, 0),
     bytes: buckets.reduce((sum, { bytes }) => sum + bytes, 0),
     rejects: rejects.count,
+    viaTurbo: splits.train.viaTurbo + splits.val.viaTurbo,
     viaSharp: splits.train.viaSharp + splits.val.viaSharp,
     counts: dataset.counts,
     datasetSha256: dataset.sha256,
@@ -34,10 +36,10 @@ interface Placed {
 }
 
 export function describeDataset(summary: Summary & Placed): string {
-  const { out, seconds, shards, bytes, rejects, viaSharp, counts, datasetSha256 } = summary;
+  const { out, seconds, shards, bytes, rejects, viaTurbo, viaSharp, counts, datasetSha256 } = summary;
   return (
     `packed ${counts.train} train and ${counts.val} val samples in ${shards} shards (${size(bytes)}) into ${out} ` +
-    `in ${seconds} s; ${rejects} rejects; ${viaSharp} decoded by sharp; dataset ${datasetSha256}`
+    `in ${seconds} s; ${rejects} rejects; ${viaTurbo} decoded by libjpeg-turbo, ${viaSharp} by sharp; dataset ${datasetSha256}`
   );
 }
 

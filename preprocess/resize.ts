@@ -57,7 +57,7 @@ export function reductionOf(pixels: Size, shortSide: number): number {
 /**
  * By how much a JPEG is made smaller while it is decoded; 1: not at all. From 5 on sharp lets libjpeg decode a quarter
  * of each side, from 9 on an eighth, and resizes what is left of it: that must stay little, and far from the stored
- * size. Below, decoding the whole by libjpeg-turbo is faster.
+ * size. Below, decoding the whole without it is faster.
  */
 export function shrinkOnLoad(source: Size, shortSide: number): 1 | 5 | 9 {
   const reduction = reductionOf(source, shortSide);

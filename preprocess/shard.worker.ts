@@ -59,8 +59,8 @@ async function packGroup(task: GroupTask): Promise<GroupResult> {
   let writer: GroupWriter | null = null;
   try {
     writer = await GroupWriter.create(out, group, buckets);
-    const { samples, viaSharp, rejects } = await fill(writer, task, sources);
-    return { ok: true, record: { ...group, samples, viaSharp, rejects, buckets: await writer.finish() } };
+    const { samples, viaTurbo, viaSharp, rejects } = await fill(writer, task, sources);
+    return { ok: true, record: { ...group, samples, viaTurbo, viaSharp, rejects, buckets: await writer.finish() } };
   } catch (error) {
     await writer?.abort();
     const fault = asWriteFault(error, out);
@@ -75,11 +75,12 @@ async function fill(
   writer: GroupWriter,
   task: GroupTask,
   sources: Sources,
-): Promise<Pick<GroupRecord, 'samples' | 'viaSharp' | 'rejects'>> {
+): Promise<Pick<GroupRecord, 'samples' | 'viaTurbo' | 'viaSharp' | 'rejects'>> {
   const { group, order, firstPosition, onError } = task;
   const tally = new Tally(task.tally);
   const rejects: Reject[] = [];
   let samples = 0;
+  let viaTurbo = 0;
   let viaSharp = 0;
   for (const [i, place] of order.entries()) {
     if (tally.stops(task.number)) throw stopped();
@@ -91,6 +92,7 @@ async function fill(
       const info = { key: sampleKey(position, path), label: source.label, wnid, source: path, position };
       await writer.add(info, result.images);
       samples++;
+      if (result.decoder === 'libjpeg-turbo') viaTurbo++;
       if (result.decoder === 'sharp') viaSharp++;
     } else {
       const { code, reason } = result;
@@ -102,7 +104,7 @@ async function fill(
     tally.add('sourceBytes', sourceBytes);
     tally.add('done', 1);
   }
-  return { samples, viaSharp, rejects };
+  return { samples, viaTurbo, viaSharp, rejects };
 }
 
 async function probe(task: ProbeTask): Promise<ProbeResult> {

@@ -5,6 +5,7 @@ export * from './contact-sheet.ts';
 export * from './durable.ts';
 export * from './errors.ts';
 export { type Crop, type Plane, PlaneDecoder, type PlaneKernel, type Planes } from './jpeg/planes.ts';
+export { RGB_VERSION, RgbDecoder, type RgbRows } from './jpeg/rgb.ts';
 export * from './jpeg-turbo.ts';
 export * from './load-sharp.ts';
 export * from './lock.ts';

@@ -9,7 +9,7 @@ import type { Manifest } from './manifest-schema.ts';
 
 export type { BucketEntry, ClassEntry, Manifest, ShardEntry, SplitEntry } from './manifest-schema.ts';
 
-export const MANIFEST_FORMAT: Manifest['format'] = 'medium-recipe/shards@2';
+export const MANIFEST_FORMAT: Manifest['format'] = 'medium-recipe/shards@3';
 export const MANIFEST_FILE = 'manifest.json' as const;
 
 export type ManifestBody = Omit<Manifest, 'dataset'> & { readonly dataset: Omit<Manifest['dataset'], 'sha256'> };

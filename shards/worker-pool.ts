@@ -4,6 +4,18 @@
 import type { ResourceLimits } from 'node:worker_threads';
 import type { Piscina } from 'piscina';
 
+/** `resourceLimits` of Node for each worker, and: */
+export interface WorkerOptions extends ResourceLimits {
+  /** Tasks that a worker holds at once, 1 or 2; with 2 the next one stands ready when it ends one. */
+  readonly tasksPerWorker?: 1 | 2;
+}
+
+/** A task with the memory that moves to the worker along with it. */
+export interface Posting<Task> {
+  readonly task: Task;
+  readonly transfer: readonly ArrayBuffer[];
+}
+
 export class WorkerPool<Task, Result> {
   readonly #pool: Piscina<Task, Result>;
   readonly #limit: number;
@@ -16,25 +28,31 @@ export class WorkerPool<Task, Result> {
     this.#limit = limit;
   }
 
-  /** `file`: the built module whose default export runs a task. `resourceLimits` bound each worker's heap. */
+  /** `file`: the built module whose default export runs a task. */
   static async open<Task, Result>(
     file: URL,
     workers: number,
-    resourceLimits: ResourceLimits = {},
+    { tasksPerWorker = 1, ...resourceLimits }: WorkerOptions = {},
   ): Promise<WorkerPool<Task, Result>> {
     const { Piscina } = await import('piscina');
-    const threads = { minThreads: workers, maxThreads: workers };
+    const threads = { minThreads: workers, maxThreads: workers, concurrentTasksPerWorker: tasksPerWorker };
     const pool = new Piscina<Task, Result>({ filename: file.href, ...threads, resourceLimits });
-    // The next task of each worker stands ready; the others wait here, where closing can still drop them.
+    // A task runs and another stands ready for each worker; the others wait here, where closing can still drop them.
     return new WorkerPool(pool, 2 * workers);
   }
 
   /** Rejects with the worker's error, or when the pool was closed before the task was begun. */
-  async run(task: Task): Promise<Result> {
+  run(task: Task): Promise<Result> {
+    return this.runMade(() => ({ task, transfer: [] }));
+  }
+
+  /** As `run`, with a task that is made when it is its turn: memory is taken no sooner than a worker can use it. */
+  async runMade(make: () => Posting<Task>): Promise<Result> {
     while (this.#running.size >= this.#limit && !this.#closed)
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     if (this.#closed) throw new Error('the pool is closed');
-    const result = this.#pool.run(task);
+    const { task, transfer } = make();
+    const result = this.#pool.run(task, { transferList: [...transfer] });
     this.#running.add(result);
     try {
       return await result;

@@ -80,12 +80,14 @@ async function appendStep(
   for (let chunk = await nextChunk(); chunk; chunk = await nextChunk()) {
     if (signal.aborted) return null;
     const start = performance.now();
-    const at = await transport.append(topic, lane, chunk.bytes);
+    const appending = transport.append(topic, lane, chunk.bytes);
+    digest.add(chunk.bytes);
+    const at = await appending;
     appendMs += performance.now() - start;
     if (offset < 0) offset = at;
     end = at + 1;
     bytes += chunk.bytes.length;
-    digest.add(chunk.bytes);
+    chunk.release();
     for (const name of Object.keys(chunk.decoders)) decoders.add(name);
     if (chunk.replaced.length > 0) onReplaced(chunk.replaced);
   }

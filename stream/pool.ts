@@ -1,7 +1,8 @@
 // The piscina pool that renders chunks; stage times, retries, fallbacks and replacements are counted.
 
 import { Fault, WorkerPool } from '#shards';
-import { DECODER, LIBJPEG_TURBO } from './decode.ts';
+import { DECODER, type DecoderChoice, LIBJPEG_TURBO } from './decode.ts';
+import { RecordMemory } from './record-memory.ts';
 import type { ChunkTask, Rendered, StageTimes } from './render.ts';
 import type { RenderReply, RenderRequest } from './render.worker.ts';
 
@@ -14,32 +15,48 @@ export interface PoolCounters extends StageTimes {
   viaSharp: number;
   /** Damaged images that others stand for. */
   replaced: number;
+  /** Records in new memory, not in that of an earlier one. */
+  fresh: number;
 }
 
 /** A chunk's record bytes and what they depend on beside the plan. */
-export type RenderedChunk = Pick<Rendered, 'bytes' | 'decoders' | 'replaced'>;
+export interface RenderedChunk extends Pick<Rendered, 'bytes' | 'decoders' | 'replaced'> {
+  /** The bytes were used: their memory goes to a later record. Not to be read after it. */
+  release(): void;
+}
+
+export interface PoolOptions {
+  /** The built module that renders: render.worker.ts or what stands around it. */
+  readonly worker?: URL;
+  readonly decoder?: DecoderChoice;
+}
 
 const ATTEMPTS = 3;
+const RENDER_WORKER = new URL('./render.worker.js', import.meta.url);
 
 export class RenderPool {
   readonly counters: PoolCounters = {
-    ...{ images: 0, retries: 0, viaTurbo: 0, viaSharp: 0, replaced: 0 },
+    ...{ images: 0, retries: 0, viaTurbo: 0, viaSharp: 0, replaced: 0, fresh: 0 },
     ...{ read: 0, decode: 0, kernel: 0 },
   };
   readonly #pool: WorkerPool<RenderRequest, RenderReply>;
   readonly #shards: string;
+  readonly #decoder: DecoderChoice;
+  readonly #memory = new RecordMemory();
 
-  private constructor(pool: WorkerPool<RenderRequest, RenderReply>, shards: string) {
+  private constructor(pool: WorkerPool<RenderRequest, RenderReply>, shards: string, decoder: DecoderChoice) {
     this.#pool = pool;
     this.#shards = shards;
+    this.#decoder = decoder;
   }
 
-  static async open(shards: string, workers: number): Promise<RenderPool> {
-    const pool = await WorkerPool.open<RenderRequest, RenderReply>(
-      new URL('./render.worker.js', import.meta.url),
-      workers,
-    );
-    return new RenderPool(pool, shards);
+  static async open(
+    shards: string,
+    workers: number,
+    { worker = RENDER_WORKER, decoder = 'fastest' }: PoolOptions = {},
+  ): Promise<RenderPool> {
+    const pool = await WorkerPool.open<RenderRequest, RenderReply>(worker, workers, { tasksPerWorker: 2 });
+    return new RenderPool(pool, shards, decoder);
   }
 
   /** A dead worker's task is rendered again: the bytes depend on the task alone. */
@@ -47,7 +64,11 @@ export class RenderPool {
     for (let attempt = 1; ; attempt++) {
       let reply: RenderReply;
       try {
-        reply = await this.#pool.run({ shards: this.#shards, task });
+        reply = await this.#pool.runMade(() => {
+          const memory = this.#memory.take();
+          const request = { shards: this.#shards, decoder: this.#decoder, task, memory };
+          return { task: request, transfer: memory ? [memory] : [] };
+        });
       } catch (error) {
         if (attempt === ATTEMPTS || this.#pool.closed) throw error;
         this.counters.retries++;
@@ -61,7 +82,8 @@ export class RenderPool {
         if (name === LIBJPEG_TURBO) this.counters.viaTurbo += images;
         else if (name !== DECODER) this.counters.viaSharp += images;
       this.counters.replaced += replaced.length;
-      return { bytes, decoders, replaced };
+      if (reply.fresh) this.counters.fresh++;
+      return { bytes, decoders, replaced, release: this.#memory.releaserOf(bytes.buffer) };
     }
   }
 

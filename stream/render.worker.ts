@@ -2,17 +2,22 @@
 // way between threads.
 
 import { move, transferableSymbol, valueSymbol } from 'piscina';
-import { Fault, type FaultDetails, ShardFiles } from '#shards';
+import { Fault, type FaultDetails, type SampleLocation, ShardFiles } from '#shards';
+import type { DecoderChoice } from './decode.ts';
 import { type ChunkTask, type Rendered, renderChunk } from './render.ts';
 
 export interface RenderRequest {
   /** Folder of the packed dataset. */
   readonly shards: string;
+  readonly decoder: DecoderChoice;
   readonly task: ChunkTask;
+  /** Of an earlier record; moved here, and back with this one. */
+  readonly memory: ArrayBuffer | undefined;
 }
 
 export type RenderReply =
-  | ({ readonly ok: true } & Omit<Rendered, 'tensors'>)
+  /** `fresh`: the record is in new memory. */
+  | ({ readonly ok: true; readonly fresh: boolean } & Omit<Rendered, 'tensors'>)
   | { readonly ok: false; readonly fault: FaultDetails };
 
 const open = new Map<string, ShardFiles>();
@@ -29,7 +34,16 @@ function roomFor(bytes: number): Buffer {
   return sampleBytes;
 }
 
-export default async function render({ shards, task }: RenderRequest): Promise<RenderReply> {
+let last: Promise<unknown> = Promise.resolve();
+
+/** Another task may stand ready here, but one at a time is rendered: while sharp decodes, nobody may read into its file. */
+export default function render(request: RenderRequest): Promise<RenderReply> {
+  const rendering = last.then(() => renderAlone(request));
+  last = rendering.catch(() => undefined);
+  return rendering;
+}
+
+async function renderAlone({ shards, decoder, task, memory }: RenderRequest): Promise<RenderReply> {
   let files = open.get(shards);
   if (!files) {
     files = new ShardFiles(shards);
@@ -37,11 +51,11 @@ export default async function render({ shards, task }: RenderRequest): Promise<R
   }
   const from = files;
   try {
-    const { tensors: _, ...rendered } = await renderChunk(task, (location) =>
-      from.readSync(location, roomFor(location.bytes)),
-    );
-    const reply: RenderReply = { ok: true, ...rendered };
-    return move({ [transferableSymbol]: rendered.bytes.buffer, [valueSymbol]: reply }) as unknown as RenderReply;
+    const read = (location: SampleLocation) => from.readSync(location, roomFor(location.bytes));
+    const { tensors: _, ...rendered } = await renderChunk(task, read, { memory, decoder });
+    const { buffer } = rendered.bytes;
+    const reply: RenderReply = { ok: true, fresh: buffer !== memory, ...rendered };
+    return move({ [transferableSymbol]: buffer, [valueSymbol]: reply }) as unknown as RenderReply;
   } catch (error) {
     if (error instanceof Fault) return { ok: false, fault: error.toJSON() };
     throw error;

@@ -76,12 +76,14 @@ await serveJobs(async (job): Promise<LoaderAnswer> => {
   const started = performance.now();
   const draw = async (): Promise<void> => {
     for (const task of tasks) {
-      const { bytes } = await pool.render(task);
-      if (!job.check) continue;
-      const images = decodeTensors(bytes).tensors.get('images')?.data;
-      if (!images) throw new Error('a record without images');
-      for (const byte of images) sums.bytes += byte;
-      sums.size += images.length;
+      const chunk = await pool.render(task);
+      if (job.check) {
+        const images = decodeTensors(chunk.bytes).tensors.get('images')?.data;
+        if (!images) throw new Error('a record without images');
+        for (const byte of images) sums.bytes += byte;
+        sums.size += images.length;
+      }
+      chunk.release();
     }
   };
   await Promise.all(Array.from({ length: AHEAD * job.workers }, draw));

@@ -15,7 +15,7 @@ export interface QualityOptions {
 }
 
 export interface QualityRow {
-  /** What varies: `settings`, `decoder` (libjpeg-turbo's fast DCT or sharp's accurate one), `reduction`. */
+  /** What varies: `settings`, `decoder` (libjpeg-turbo's fast DCT or sharp's accurate one, not our own), `reduction`. */
   readonly study: 'settings' | 'decoder' | 'reduction';
   readonly shortSide: number;
   readonly kernel: PixelSettings['kernel'];
@@ -51,7 +51,9 @@ const SETTINGS: readonly PixelSettings[] = (['lanczos3', 'bicubic', 'bilinear'] 
 
 interface Photo {
   readonly jpeg: Buffer;
-  /** The same pixels without loss, so that libjpeg-turbo is not asked. */
+  /** The same with a comment behind the scan, which leaves it to libjpeg-turbo. */
+  readonly commented: Buffer;
+  /** The same pixels without loss, which leaves them to sharp. */
   readonly png: Buffer;
   readonly data: Buffer;
   readonly width: number;
@@ -72,6 +74,7 @@ export async function benchQuality(options: QualityOptions): Promise<QualityResu
       const request: ImageRequest = { split: 'train', buckets, pixels, timeoutMs: 60_000 };
       const result = await store(file, request);
       if (!result.ok) throw new Error(`${result.code}: ${result.reason}`);
+      if (label.study === 'decoder' && result.decoder !== label.way) throw new Error(`${result.decoder} decoded it`);
       for (const [k, shortSide] of sides.entries()) {
         const { jpg, width, height } = result.images[k] as (typeof result.images)[number];
         const key = JSON.stringify({ ...label, shortSide });
@@ -84,7 +87,7 @@ export async function benchQuality(options: QualityOptions): Promise<QualityResu
     const sides = SHORT_SIDES.filter((side) => side < short);
     if (sides.length === 0) continue;
     for (const settings of SETTINGS) await add({ study: 'settings', way: '', ...settings }, photo.jpeg, sides);
-    await add({ study: 'decoder', way: 'libjpeg-turbo', ...DEFAULTS }, photo.jpeg, sides);
+    await add({ study: 'decoder', way: 'libjpeg-turbo', ...DEFAULTS }, photo.commented, sides);
     await add({ study: 'decoder', way: 'sharp', ...DEFAULTS }, photo.png, sides);
     if (short < FAR_SHORT) continue;
     for (const side of FAR_SIDES) {
@@ -163,7 +166,9 @@ async function load({ photos, images }: QualityOptions): Promise<Photo[]> {
       const png = await sharp(data, { raw: { width, height, channels: 3 } })
         .png({ compressionLevel: 1 })
         .toBuffer();
-      return { jpeg, png, data, width, height };
+      const end = jpeg.lastIndexOf(Buffer.from([0xff, 0xd9]));
+      const commented = Buffer.concat([jpeg.subarray(0, end), Buffer.from([0xff, 0xfe, 0, 2]), jpeg.subarray(end)]);
+      return { jpeg, commented, png, data, width, height };
     }),
   );
 }

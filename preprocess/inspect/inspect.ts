@@ -15,6 +15,7 @@ export interface BucketRow {
   readonly largestShard: number;
   /** Samples that kept a size below the bucket's. */
   readonly notEnlarged: number;
+  readonly viaTurbo: number;
   readonly viaSharp: number;
 }
 
@@ -59,7 +60,7 @@ export function resolutionsOf({ splits }: Manifest): number[] {
 }
 
 function rowsOf({ splits }: Manifest, split: Split): BucketRow[] {
-  const { samples, viaSharp, buckets } = splits[split];
+  const { samples, viaTurbo, viaSharp, buckets } = splits[split];
   return Object.values(buckets)
     .map(({ resolution, shortSide, shards, bytes, notEnlarged }) => {
       const sizes = shards.map((shard) => shard.bytes);
@@ -67,7 +68,7 @@ function rowsOf({ splits }: Manifest, split: Split): BucketRow[] {
       const largestShard = sizes.reduce((most, size) => Math.max(most, size), 0);
       return {
         ...{ split, resolution, shortSide, shards: shards.length, samples, bytes },
-        ...{ smallestShard, largestShard, notEnlarged, viaSharp },
+        ...{ smallestShard, largestShard, notEnlarged, viaTurbo, viaSharp },
       };
     })
     .sort((a, b) => a.resolution - b.resolution);

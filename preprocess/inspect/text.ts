@@ -32,6 +32,7 @@ const COLUMNS: readonly (readonly [head: string, value: (row: BucketRow) => stri
   ['smallest shard', ({ smallestShard }) => size(smallestShard)],
   ['largest shard', ({ largestShard }) => size(largestShard)],
   ['not enlarged', ({ notEnlarged }) => notEnlarged],
+  ['via turbo', ({ viaTurbo }) => viaTurbo],
   ['via sharp', ({ viaSharp }) => viaSharp],
 ];
 

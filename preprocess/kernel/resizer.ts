@@ -6,6 +6,7 @@ import {
   axisWeights,
   openResizeKernel,
   type ResizeKernel,
+  type RgbRows,
   ROW_GRANULE,
   reserve,
   TAPS_GRANULE,
@@ -18,6 +19,12 @@ export interface Pixels {
   readonly data: Uint8Array;
   readonly width: number;
   readonly height: number;
+}
+
+/** A decoded image as the resizer takes it. */
+export function rowsOf({ data, width, height }: Pixels): RgbRows {
+  const stride = width * 3;
+  return { width, height, copy: (first, end, into) => into.set(data.subarray(first * stride, end * stride)) };
 }
 
 export interface Rectangle {
@@ -77,15 +84,13 @@ export class Resizer {
    * Resizes one image to several targets, none larger than it. `take` gets each one's crop, U8 [height, width, 3]
    * without gaps: a view that the next call overwrites.
    */
-  resize(source: Pixels, targets: readonly Target[], weights: WeightName, take: (pixels: Pixels) => void): void {
+  resize(source: RgbRows, targets: readonly Target[], weights: WeightName, take: (pixels: Pixels) => void): void {
     const layouts = targets.map((target) => layout(source, target, weights));
     const sourceAt = Math.max(...layouts.map(({ at }) => at.end));
     const stride = source.width * 3;
     const whole = stride * source.height <= this.#stripBytes;
     this.#reserve(sourceAt, (whole ? source.height : 0) + TAPS_GRANULE, stride);
-    if (whole) {
-      this.#bytes(sourceAt, stride * source.height).set(source.data.subarray(0, stride * source.height));
-    }
+    if (whole) source.copy(0, source.height, this.#bytes(sourceAt, stride * source.height));
     for (const plan of layouts) {
       this.#placeTables(plan);
       if (whole) this.#run(plan, { first: 0, rows: plan.outputRows, src: sourceAt, stride });
@@ -95,7 +100,7 @@ export class Resizer {
     }
   }
 
-  #runStrips(plan: Layout, source: Pixels, sourceAt: number): void {
+  #runStrips(plan: Layout, source: RgbRows, sourceAt: number): void {
     const stride = source.width * 3;
     const { starts, taps } = plan.rows;
     const rowsAtOnce = Math.floor(this.#stripBytes / stride);
@@ -107,7 +112,7 @@ export class Resizer {
         rows += ROW_GRANULE;
       const height = bottom(first + rows - 1) - top;
       this.#reserve(sourceAt, height + TAPS_GRANULE, stride);
-      this.#bytes(sourceAt, height * stride).set(source.data.subarray(top * stride, (top + height) * stride));
+      source.copy(top, top + height, this.#bytes(sourceAt, height * stride));
       this.#run(plan, { first, rows, src: sourceAt - top * stride, stride });
       first += rows;
     }
@@ -152,7 +157,7 @@ export class Resizer {
   }
 }
 
-function layout(source: Pixels, target: Target, weights: WeightName): Layout {
+function layout(source: RgbRows, target: Target, weights: WeightName): Layout {
   const { crop } = target;
   // Repeats of the last row, up to a multiple of ROW_GRANULE, lie behind the output and are not looked at.
   const rows = axisWeights(

@@ -86,9 +86,10 @@ function checkClaims({ dataset, splits, shardSamples, rejects }: Manifest, damag
   const resolutions = (split: Split): string => Object.keys(splits[split].buckets).sort().join(', ');
   same('resolutions of val', resolutions('train'), resolutions('val'));
   for (const split of SPLITS) {
-    const { positions, samples, viaSharp, buckets } = splits[split];
+    const { positions, samples, viaTurbo, viaSharp, buckets } = splits[split];
     same(`dataset.counts.${split}`, samples, dataset.counts[split]);
-    same(`splits.${split}.viaSharp`, Math.min(viaSharp, samples), viaSharp);
+    same(`splits.${split}.viaTurbo`, Math.min(viaTurbo, samples), viaTurbo);
+    same(`splits.${split}.viaSharp`, Math.min(viaSharp, samples - viaTurbo), viaSharp);
     for (const [resolution, bucket] of Object.entries(buckets)) {
       const where = `splits.${split}.buckets.${resolution}`;
       const sum = (key: 'samples' | 'bytes'): number => bucket.shards.reduce((total, shard) => total + shard[key], 0);

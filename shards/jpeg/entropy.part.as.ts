@@ -18,7 +18,7 @@ export const predictions: usize = memory.data(3 * 4, 4);
 let top: usize = 0;
 export let segmentBits: u32 = 0;
 /** Where in the file the segment's marker is. */
-let markerAt: usize = 0;
+export let markerAt: usize = 0;
 /** Set by bits that are no code. */
 export let broken: bool = false;
 

@@ -79,7 +79,10 @@ export function parse(at: usize, length: i32): i32 {
       restartInterval = big16(body);
     } else if (marker === 0xe0) {
       // "JFIF\0"
-      if (bytes >= 14 && load<u32>(body) === 0x4649464a && load<u8>(body + 4) === 0) jfif = true;
+      if (bytes >= 14 && load<u32>(body) === 0x4649464a && load<u8>(body + 4) === 0) {
+        jfif = true;
+        if (load<u8>(body + 5) !== 1) return UNSUPPORTED;
+      }
     } else if (marker === 0xee) {
       // "Adobe", version, flags twice, transform.
       if (bytes >= 12 && load<u32>(body) === 0x626f6441 && load<u8>(body + 4) === 0x65) adobe = load<u8>(body + 11);
@@ -88,7 +91,7 @@ export function parse(at: usize, length: i32): i32 {
       scanEnd = end;
       return readScan(body, bytes, jfif, adobe);
     } else if (marker >= 0xc2 && marker <= 0xcf) return UNSUPPORTED;
-    else if (marker < 0xe0 && marker !== 0xfe) return marker === 0xdc ? UNSUPPORTED : DAMAGED;
+    else if (marker < 0xe0 || (marker > 0xef && marker !== 0xfe)) return marker === 0xdc ? UNSUPPORTED : DAMAGED;
     if (result !== OK) return result;
     p = next;
   }
@@ -121,8 +124,14 @@ function readHuffman(body: usize, bytes: i32): i32 {
     p++;
     if (kind >= CLASSES || slot >= TABLES || p + 16 > end) return DAMAGED;
     let symbols = 0;
-    for (let i: usize = 0; i < 16; i++) symbols += load<u8>(p + i);
+    let codes = 0;
+    for (let i = 0; i < 16; i++) {
+      symbols += load<u8>(p + i);
+      codes += (<i32>load<u8>(p + i)) << (15 - i);
+    }
     if (symbols > 256 || p + 16 + symbols > end) return DAMAGED;
+    // All ones is no code.
+    if (codes >= 0x10000) return DAMAGED;
     if (!defineTable(kind * TABLES + slot, p, symbols, kind === 1)) return DAMAGED;
     p += 16 + symbols;
   }
@@ -174,8 +183,11 @@ function readScan(body: usize, bytes: i32, jfif: bool, adobe: i32): i32 {
     store<u8>(dcTables + i, dc);
     store<u8>(acTables + i, ac);
   }
+  // All coefficients at once, as a sequential scan must have them: 0, 63, 0.
+  const spectral = body + 1 + <usize>(count * 2);
+  if (load<u8>(spectral) !== 0 || load<u8>(spectral + 1) !== 63 || load<u8>(spectral + 2) !== 0) return UNSUPPORTED;
   if (components === 3 && !jfif) {
-    if (adobe === 0) return UNSUPPORTED;
+    if (adobe === 0 || adobe > 2) return UNSUPPORTED;
     const rgb =
       load<u8>(identifiers) === 0x52 && load<u8>(identifiers + 1) === 0x47 && load<u8>(identifiers + 2) === 0x42;
     if (adobe < 0 && rgb) return UNSUPPORTED;

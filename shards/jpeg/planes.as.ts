@@ -3,7 +3,7 @@
 // The caller lays out the memory: the file, room for its scan without stuffing, and the planes. Everything before the
 // crop is read for its length alone; everything after the crop's last MCU is not read.
 
-import { beginScan, broken, keep, predictions, restart, segmentBits, skip } from './entropy.part.as';
+import { beginScan, broken, keep, markerAt, predictions, restart, segmentBits, skip } from './entropy.part.as';
 import {
   across,
   acTableOf,
@@ -20,6 +20,7 @@ import {
   scanStart,
   width,
 } from './header.part.as';
+import { colourRows, greyRows } from './rgb.part.as';
 
 // Of each component, for decode().
 const strides: usize = memory.data(3 * 4, 4);
@@ -29,7 +30,11 @@ const dcTables: usize = memory.data(3 * 4, 4);
 const acTables: usize = memory.data(3 * 4, 4);
 const found: usize = memory.data(6 * 4, 4);
 
+/** The most bits that the last decode() left over of a segment which it read to its last MCU. */
+let unread: u32 = 0;
+
 export { scratchBytes } from './entropy.part.as';
+export { rgbScratchBytes } from './rgb.part.as';
 
 /** Reads the header of the file: 0, or 1 for one that is not supported, 2 for a damaged one. */
 export function header(file: usize, length: i32): i32 {
@@ -70,6 +75,7 @@ export function decode(scratch: usize, out: usize, left: i32, upper: i32, right:
     plane += <usize>(stride * (lower - upper) * 8 * (c ? 1 : down));
   }
   beginScan(scratch);
+  unread = 0;
   let bit: u32 = 0;
   let untilRestart = restartInterval;
   let restarts = 0;
@@ -78,6 +84,7 @@ export function decode(scratch: usize, out: usize, left: i32, upper: i32, right:
     for (let x = 0; x < last; x++) {
       if (restartInterval) {
         if (untilRestart === 0) {
+          unread = max(unread, segmentBits - bit);
           if (!restart(restarts++)) return DAMAGED;
           bit = 0;
           untilRestart = restartInterval;
@@ -105,5 +112,37 @@ export function decode(scratch: usize, out: usize, left: i32, upper: i32, right:
       if (bit > segmentBits || broken) return DAMAGED;
     }
   }
+  unread = max(unread, segmentBits - bit);
   return OK;
+}
+
+/**
+ * Whether the last decode(), of the whole image, met nothing that libjpeg warns of: no byte is left over before a restart
+ * or after the last MCU, and the end of the image follows.
+ */
+export function readsWhole(): bool {
+  let p = markerAt;
+  while (p + 1 < scanEnd && load<u8>(p + 1) === 0xff) p++;
+  return unread < 8 && p + 1 < scanEnd && load<u8>(p + 1) === 0xd9;
+}
+
+/**
+ * Rows `first` ≤ y < `end` of what the last decode(), of the whole image, has left: U8 [end − first, width, 3] at `out`, and
+ * up to 49 bytes behind it.
+ */
+export function rgb(first: i32, end: i32, scratch: usize, out: usize): void {
+  const luma = <usize>load<i32>(planes);
+  if (components === 1) greyRows(luma, load<i32>(strides), first, end, out);
+  else
+    colourRows(
+      luma,
+      load<i32>(strides),
+      <usize>load<i32>(planes, 4),
+      <usize>load<i32>(planes, 8),
+      load<i32>(strides, 4),
+      first,
+      end,
+      scratch,
+      out,
+    );
 }

@@ -43,6 +43,9 @@ export interface PlaneKernel {
   frame(): number;
   scratchBytes(scan: number): number;
   decode(scratch: number, out: number, left: number, upper: number, right: number, lower: number): number;
+  readsWhole(): number;
+  rgbScratchBytes(): number;
+  rgb(first: number, end: number, scratch: number, out: number): void;
 }
 
 /** Decoded around the crop, for the resize looks at its edges and chroma may be at half the pixels. */
@@ -55,7 +58,7 @@ const MOST_BYTES = 256 * 1024 * 1024;
 
 const REFUSALS = [undefined, 'unsupported', 'damaged'] as const;
 
-const openPlaneKernel = wasmKernel<PlaneKernel>(new URL('./planes.wasm', import.meta.url));
+export const openPlaneKernel = wasmKernel<PlaneKernel>(new URL('./planes.wasm', import.meta.url));
 
 export class PlaneDecoder {
   readonly #kernel: PlaneKernel;

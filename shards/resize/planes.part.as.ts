@@ -35,16 +35,36 @@ function high8(a: v128, b: v128): v128 {
   return v128.shuffle<i8>(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
 
-/** Eight samples times a weight, 16 bits. */
-// @ts-expect-error: AssemblyScript's decorator
-@inline
-function weighed(samples: usize, weight: v128): v128 {
-  return i16x8.mul(v128.load8x8_u(samples), weight);
+/** What is done to eight rows of a column, or eight columns of a row, at once; written out where it is called. */
+// biome-ignore lint/complexity/noStaticOnlyClass: asc inlines what it is told to, and only methods may have decorators here
+class Eight {
+  /** Eight samples times a weight, 16 bits. */
+  @inline
+  static weighed(samples: usize, weight: v128): v128 {
+    return i16x8.mul(v128.load8x8_u(samples), weight);
+  }
+
+  /** An output column of eight rows, in Q6, from the columns at `from`. */
+  @inline
+  static horizontal(from: usize, weights: usize, end: usize): v128 {
+    let sum = i16x8.add(
+      Eight.weighed(from, v128.load16_splat(weights)),
+      Eight.weighed(from + COLUMN, v128.load16_splat(weights, 2)),
+    );
+    let at = from + 2 * COLUMN;
+    for (let k = weights + 4; k < end; k += 2, at += COLUMN)
+      sum = i16x8.add(sum, Eight.weighed(at, v128.load16_splat(k)));
+    return i16x8.shr_u(sum, 2);
+  }
+
+  /** Q6 to whole levels; what is outside of a byte stays so for the narrowing. */
+  @inline
+  static level(value: v128): v128 {
+    return i16x8.shr_s(i16x8.add(value, i16x8.splat(1 << 5)), 6);
+  }
 }
 
 /** One output row of `columns` bytes, rounded up to vectors, from `taps` rows. */
-// @ts-expect-error: AssemblyScript's decorator
-@inline
 function verticalRow(from: usize, stride: usize, weights: usize, taps: i32, columns: i32, out: usize): void {
   const half = i16x8.splat(1 << 7);
   const first = v128.load16_splat(weights);
@@ -52,16 +72,16 @@ function verticalRow(from: usize, stride: usize, weights: usize, taps: i32, colu
   const extra = weights + ((<usize>taps) << 1);
   for (let x = 0; x < columns; x += VECTOR) {
     let at = from + <usize>x;
-    let lo = i16x8.add(half, weighed(at, first));
-    let hi = i16x8.add(half, weighed(at + 8, first));
+    let lo = i16x8.add(half, Eight.weighed(at, first));
+    let hi = i16x8.add(half, Eight.weighed(at + 8, first));
     at += stride;
-    lo = i16x8.add(lo, weighed(at, second));
-    hi = i16x8.add(hi, weighed(at + 8, second));
+    lo = i16x8.add(lo, Eight.weighed(at, second));
+    hi = i16x8.add(hi, Eight.weighed(at + 8, second));
     for (let k = weights + 4; k < extra; k += 2) {
       const weight = v128.load16_splat(k);
       at += stride;
-      lo = i16x8.add(lo, weighed(at, weight));
-      hi = i16x8.add(hi, weighed(at + 8, weight));
+      lo = i16x8.add(lo, Eight.weighed(at, weight));
+      hi = i16x8.add(hi, Eight.weighed(at + 8, weight));
     }
     v128.store(out + <usize>x, i8x16.narrow_i16x8_u(i16x8.shr_u(lo, 8), i16x8.shr_u(hi, 8)));
   }
@@ -177,26 +197,6 @@ function turnBack(from: usize, out: usize, stride: usize): void {
   v128.store(to, a7);
 }
 
-/** An output column of eight rows, in Q6, from the columns at `from`. */
-// @ts-expect-error: AssemblyScript's decorator
-@inline
-function horizontal(from: usize, weights: usize, end: usize): v128 {
-  let sum = i16x8.add(
-    weighed(from, v128.load16_splat(weights)),
-    weighed(from + COLUMN, v128.load16_splat(weights, 2)),
-  );
-  let at = from + 2 * COLUMN;
-  for (let k = weights + 4; k < end; k += 2, at += COLUMN) sum = i16x8.add(sum, weighed(at, v128.load16_splat(k)));
-  return i16x8.shr_u(sum, 2);
-}
-
-/** Q6 to whole levels; what is outside of a byte stays so for the narrowing. */
-// @ts-expect-error: AssemblyScript's decorator
-@inline
-function level(value: v128): v128 {
-  return i16x8.shr_s(i16x8.add(value, i16x8.splat(1 << 5)), 6);
-}
-
 /** Eight output rows' columns of R, G and B, u8 [3 · size, 8], by JFIF's equations. */
 function colourPass(luma: PlaneTask, y: usize, chroma: PlaneTask, cb: usize, cr: usize, size: i32, out: usize): void {
   const yBytes = (<usize>luma.columnTaps) << 1;
@@ -209,9 +209,9 @@ function colourPass(luma: PlaneTask, y: usize, chroma: PlaneTask, cb: usize, cr:
   let to = out;
   for (let x = 0; x < size; x++) {
     const c = <usize>load<i32>(cStarts) * COLUMN;
-    const blueness = i16x8.sub(horizontal(cb + c, cWeights, cWeights + cBytes), zero);
-    const redness = i16x8.sub(horizontal(cr + c, cWeights, cWeights + cBytes), zero);
-    const bright = horizontal(y + <usize>load<i32>(yStarts) * COLUMN, yWeights, yWeights + yBytes);
+    const blueness = i16x8.sub(Eight.horizontal(cb + c, cWeights, cWeights + cBytes), zero);
+    const redness = i16x8.sub(Eight.horizontal(cr + c, cWeights, cWeights + cBytes), zero);
+    const bright = Eight.horizontal(y + <usize>load<i32>(yStarts) * COLUMN, yWeights, yWeights + yBytes);
     // 1.402, 1.772, 0.344136 and 0.714136 in Q15, where 1 is left to the addition.
     const red = i16x8.add(i16x8.add(bright, redness), i16x8.q15mulr_sat_s(redness, i16x8.splat(13173)));
     const blue = i16x8.add(i16x8.add(bright, blueness), i16x8.q15mulr_sat_s(blueness, i16x8.splat(25297)));
@@ -219,8 +219,8 @@ function colourPass(luma: PlaneTask, y: usize, chroma: PlaneTask, cb: usize, cr:
       i16x8.sub(bright, i16x8.q15mulr_sat_s(blueness, i16x8.splat(11277))),
       i16x8.q15mulr_sat_s(redness, i16x8.splat(23401)),
     );
-    v128.store(to, i8x16.narrow_i16x8_u(level(red), level(green)));
-    const last = level(blue);
+    v128.store(to, i8x16.narrow_i16x8_u(Eight.level(red), Eight.level(green)));
+    const last = Eight.level(blue);
     v128.store64_lane(to, i8x16.narrow_i16x8_u(last, last), 0, 2 * COLUMN);
     to += 3 * COLUMN;
     yStarts += 4;
@@ -237,7 +237,7 @@ function greyPass(luma: PlaneTask, y: usize, size: i32, out: usize): void {
   let to = out;
   for (let x = 0; x < size; x++) {
     const from = y + <usize>load<i32>(luma.columnStarts + ((<usize>x) << 2)) * COLUMN;
-    const bright = level(horizontal(from, weights, weights + bytes));
+    const bright = Eight.level(Eight.horizontal(from, weights, weights + bytes));
     const bytesOfIt = i8x16.narrow_i16x8_u(bright, bright);
     v128.store(to, bytesOfIt);
     v128.store64_lane(to, bytesOfIt, 0, 2 * COLUMN);

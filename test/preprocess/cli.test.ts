@@ -68,7 +68,9 @@ test('--json ends with one object that agrees with the manifest; more workers th
       stderr,
       /^note: class folders: 2 classes, 10 train and 3 val sources; 4 shards a bucket; needs about /,
     );
-    const { seconds, bytes, viaSharp, datasetSha256, ...rest } = JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '');
+    const { seconds, bytes, viaTurbo, viaSharp, datasetSha256, ...rest } = JSON.parse(
+      stdout.trimEnd().split('\n').at(-1) ?? '',
+    );
     const manifest = await readManifest(out);
     assert.deepEqual(rest, { out, samples: 13, shards: 8, rejects: 0, counts: { train: 10, val: 3 } });
     assert.equal(datasetSha256, manifest.dataset.sha256);
@@ -78,6 +80,7 @@ test('--json ends with one object that agrees with the manifest; more workers th
       buckets.reduce((sum, bucket) => sum + bucket.bytes, 0),
     );
     assert.ok(seconds > 0);
+    assert.equal(viaTurbo, manifest.splits.train.viaTurbo + manifest.splits.val.viaTurbo);
     assert.equal(viaSharp, manifest.splits.train.viaSharp + manifest.splits.val.viaSharp);
     hashes.push(datasetSha256);
   }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { refuseJpeg, refuseSize, within } from '../../preprocess/guard.ts';
+import { refuseJpeg, refuseScans, refuseSize, within } from '../../preprocess/guard.ts';
 import { readJpegHeader } from '../../preprocess/jpeg-header.ts';
 import { MAX_ASPECT } from '../../preprocess/resize.ts';
 import { picture } from './photos.ts';
@@ -19,8 +19,9 @@ test('even the smallest file that holds its image is not taken for one that lack
     const file = await flat.jpeg({ quality: 1, ...options }).toBuffer();
     const header = readJpegHeader(file);
     assert.ok(header);
-    assert.equal(refuseJpeg(header, file), null);
-    assert.equal(refuseJpeg({ ...header, width: 10_000, height: 9000 }, file)?.code, 'truncated');
+    assert.equal(refuseJpeg(header), null);
+    assert.equal(refuseScans(header, file), null);
+    assert.equal(refuseScans({ ...header, width: 10_000, height: 9000 }, file)?.code, 'truncated');
   }
 });
 

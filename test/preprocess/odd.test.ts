@@ -78,7 +78,7 @@ describe('an odd source', () => {
       await check(file, upright ?? expect, 'apply');
     });
 
-  it('takes libjpeg-turbo where that is right, and sharp where only colour management is', async () => {
+  it('takes our own decoder for baseline JPEGs, libjpeg-turbo for others, and sharp where only colour management is right', async () => {
     const decoders = async (...names: string[]): Promise<string[]> => {
       const seen = new Set<string>();
       for (const name of names) {
@@ -87,8 +87,9 @@ describe('an odd source', () => {
       }
       return [...seen];
     };
-    const ordinary = ['grey', 'progressive', 'restart', 'sampling-411', 'exif-garbage', 'two-images', 'no-tables'];
-    assert.deepEqual(await decoders(...ordinary), ['libjpeg-turbo']);
+    const baseline = ['grey', 'restart', 'sampling-440', 'exif-garbage', 'two-images', 'fill-bytes'];
+    assert.deepEqual(await decoders(...baseline), ['jpeg-kernel']);
+    assert.deepEqual(await decoders('progressive', 'sampling-411', 'no-tables', 'segment-length-0'), ['libjpeg-turbo']);
     const managed = ['cmyk', 'ycck', 'rgb-adobe', 'rgb-ids', 'profile-p3', 'profile-grey', 'png'];
     assert.deepEqual(await decoders(...managed), ['sharp']);
   });

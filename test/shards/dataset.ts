@@ -39,11 +39,18 @@ export async function writeDataset(dir: string, shards: readonly (readonly Packe
     const samples = lists.flat().length;
     const bytes = entries.reduce((sum, entry) => sum + entry.bytes, 0);
     const bucket = { resolution: 8, shortSide: 40, notEnlarged: 0, bytes, shards: entries };
-    return { positions: samples, samples, sourcesSha256: '0'.repeat(64), viaSharp: 0, buckets: { '8': bucket } };
+    return {
+      positions: samples,
+      samples,
+      sourcesSha256: '0'.repeat(64),
+      viaTurbo: 0,
+      viaSharp: 0,
+      buckets: { '8': bucket },
+    };
   };
   const splits = { train: await split('train', shards), val: await split('val', shards.slice(0, 1)) };
   const { manifest, text } = await encodeManifest({
-    format: 'medium-recipe/shards@2',
+    format: 'medium-recipe/shards@3',
     dataset: {
       classes: [
         { index: 0, wnid: 'class-0', name: 'zero' },

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { WorkerPool } from '../../shards/worker-pool.ts';
+import { type WorkerOptions, WorkerPool } from '../../shards/worker-pool.ts';
 
 interface Task {
   /** How many tasks have begun, and how many have ended. */
@@ -9,8 +9,8 @@ interface Task {
   readonly value: number;
 }
 
-const openPool = (workers: number) =>
-  WorkerPool.open<Task, number>(new URL('./pool-task.js', import.meta.url), workers);
+const openPool = (workers: number, options: WorkerOptions = {}) =>
+  WorkerPool.open<Task, number>(new URL('./pool-task.js', import.meta.url), workers, options);
 
 describe('a pool of workers', () => {
   it('answers every task, and a failure with the worker’s error', async () => {
@@ -37,5 +37,26 @@ describe('a pool of workers', () => {
     assert.equal(done, Atomics.load(counts, 1));
     assert.ok(done >= 2 && done < 12, `${done} of 12 were done`);
     await assert.rejects(pool.run({ begun, ms: 0, value: 1 }), /closed/);
+  });
+
+  it('makes a task when it is its turn, and moves its memory along', async () => {
+    const pool = await openPool(1, { tasksPerWorker: 2 });
+    const begun = new SharedArrayBuffer(8);
+    let made = 0;
+    let ended = 0;
+    const memories = Array.from({ length: 8 }, () => new ArrayBuffer(8));
+    await Promise.all(
+      memories.map(async (memory, value) => {
+        const make = () => {
+          made++;
+          return { task: { begun, ms: 1, value }, transfer: [memory] };
+        };
+        assert.equal(await pool.runMade(make), value);
+        ended++;
+        assert.ok(made <= ended + 2, `${made} made, ${ended} ended`);
+      }),
+    );
+    assert.ok(memories.every(({ byteLength }) => byteLength === 0));
+    await pool.close();
   });
 });

@@ -103,7 +103,8 @@ describe('delivery', () => {
   });
 
   it('makes the same records with 1 and 2 workers, under any run’s name', async () => {
-    await produceSmall({ transport, run: 'two-workers', shards, recipe, workers: 2 });
+    const { fresh, laneSteps } = await produceSmall({ transport, run: 'two-workers', shards, recipe, workers: 2 });
+    assert.ok(fresh < laneSteps / 2, `${fresh} records in new memory of ${laneSteps}: appended ones are released`);
     for (const topic of ['train', 'val'] as const)
       for (const resolution of [16, 24])
         assert.deepEqual(

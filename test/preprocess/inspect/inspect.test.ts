@@ -58,6 +58,7 @@ test('as text it is a table, and a histogram that stays short for a thousand cla
         smallestShard: 1_500_000,
         largestShard: 2_500_000,
         notEnlarged: 3,
+        viaTurbo: 5,
         viaSharp: 4,
       },
     ],
@@ -67,7 +68,7 @@ test('as text it is a table, and a histogram that stays short for a thousand cla
   });
   const text = lines.join('\n');
   assert.ok(lines.length < 30, text);
-  assert.match(text, /train +128 +160 +2 +1000 +4\.00 MB +4000 +1\.50 MB +2\.50 MB +3 +4/);
+  assert.match(text, /train +128 +160 +2 +1000 +4\.00 MB +4000 +1\.50 MB +2\.50 MB +3 +5 +4/);
   assert.match(text, /a class has 732 to 1300, median 1167/);
   assert.match(text, /fewest: n7 rare \(732\), /);
   assert.match(text, /val: 50000 samples in 1000 classes; a class has 50 to 50/);

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import sharp from 'sharp';
-import { type Pixels, Resizer, type Target } from '../../../preprocess/kernel/resizer.ts';
+import { type Pixels, Resizer, rowsOf, type Target } from '../../../preprocess/kernel/resizer.ts';
 import type { KernelName } from '../../../shards/resize/weights.ts';
 
 const KERNELS: readonly KernelName[] = ['lanczos3', 'bicubic', 'bilinear'];
@@ -54,7 +54,7 @@ function oracle({ data, width, height }: Pixels, target: Target, kernel: KernelN
 
 function resized(resizer: Resizer, source: Pixels, targets: readonly Target[], kernel: KernelName): Uint8Array[] {
   const out: Uint8Array[] = [];
-  resizer.resize(source, targets, kernel, ({ data }) => out.push(new Uint8Array(data)));
+  resizer.resize(rowsOf(source), targets, kernel, ({ data }) => out.push(new Uint8Array(data)));
   return out;
 }
 
@@ -115,7 +115,7 @@ test('an image in strips has the pixels of the whole, and takes no more memory t
 test('the area kernel gives means', () => {
   const source = { data: Uint8Array.from([0, 10, 20, 40, 30, 40, 80, 50, 60, 120, 70, 80]), width: 2, height: 2 };
   const out: number[][] = [];
-  new Resizer().resize(source, [whole(1, 1)], 'area', ({ data }) => out.push([...data]));
+  new Resizer().resize(rowsOf(source), [whole(1, 1)], 'area', ({ data }) => out.push([...data]));
   assert.deepEqual(out, [[60, 40, 50]]);
 });
 

@@ -144,6 +144,7 @@ const CLAIMS: readonly (readonly [what: string, change: (manifest: Manifest) => 
     'dataset.classes.1.wnid first at',
     ({ dataset: { classes } }) => Object.assign(classes[1] as object, { wnid: 'n01' }),
   ],
+  ['splits.val.viaTurbo', ({ splits }) => Object.assign(splits.val, { viaTurbo: 3 })],
   ['splits.val.viaSharp', ({ splits }) => Object.assign(splits.val, { viaSharp: 3 })],
   ['splits.train.buckets.8.bytes', ({ splits }) => Object.assign(splits.train.buckets['8'] as object, { bytes: 1 })],
   [

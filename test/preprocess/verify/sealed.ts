@@ -60,7 +60,14 @@ export async function sealedDataset(
       const notEnlarged = bucket.resolution === 16 ? 1 : 0;
       buckets[bucket.resolution] = { ...bucket, notEnlarged, bytes: 0, shards };
     }
-    splits[split] = { positions: POSITIONS[split], samples, sourcesSha256: '0'.repeat(64), viaSharp: 0, buckets };
+    splits[split] = {
+      positions: POSITIONS[split],
+      samples,
+      sourcesSha256: '0'.repeat(64),
+      viaTurbo: 0,
+      viaSharp: 0,
+      buckets,
+    };
   }
   const rejects = SPLITS.flatMap((split) =>
     REJECTED[split].map((position) => ({
@@ -73,7 +80,7 @@ export async function sealedDataset(
   );
   await writeFile(join(dir, 'rejects.jsonl'), rejects.map((reject) => `${canonicalJson(reject)}\n`).join(''));
   return seal(dir, {
-    format: 'medium-recipe/shards@2',
+    format: 'medium-recipe/shards@3',
     dataset: {
       classes: CLASSES.map((wnid, index) => ({ index, wnid })),
       counts: { train: splits.train.samples, val: splits.val.samples },
