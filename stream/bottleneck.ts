@@ -19,6 +19,19 @@ export interface StageReport {
   readonly boundBy: Stage;
 }
 
+/** What was added from `before` to `now`, both sums of the same run. */
+export function sumsSince(before: StageSums, now: StageSums): StageSums {
+  const since = (name: keyof StageSums) => now[name] - before[name];
+  return {
+    images: since('images'),
+    read: since('read'),
+    decode: since('decode'),
+    kernel: since('kernel'),
+    append: since('append'),
+    wait: since('wait'),
+  };
+}
+
 /** Null without images. */
 export function stageReport(
   sums: StageSums,

@@ -4,7 +4,7 @@
 import { availableParallelism } from 'node:os';
 import { Command } from 'commander';
 import { Fault, interruption, runProgram, wholeNumber } from '#shards';
-import { stageLine, stageReport } from './bottleneck.ts';
+import { type StageSums, stageLine, stageReport, sumsSince } from './bottleneck.ts';
 import { inspectStep } from './inspect.ts';
 import { awaitRun } from './meta.ts';
 import type { PoolCounters } from './pool.ts';
@@ -37,14 +37,15 @@ async function withTransport<Result>(
 const collect = (value: string, all: string[]) => [...all, value];
 
 /** Progress at most once a second, and waits for the window once in ten, as plain lines. */
-function teller(recipe: Recipe, windowBytes: number): (event: ProduceEvent) => void {
+function teller(recipe: Recipe, windowBytes: number, workers: number): (event: ProduceEvent) => void {
   let told = performance.now();
-  let before = { images: 0, at: told };
+  let before: StageSums = { images: 0, read: 0, decode: 0, kernel: 0, append: 0, wait: 0 };
   let held = Number.NEGATIVE_INFINITY;
   let steps = 0;
+  let lanes = 1;
   return (event) => {
     if (event.kind === 'begun') {
-      steps = event.plan.steps;
+      ({ steps, lanes } = event.plan);
       say(
         `plan ${event.planHash.slice(0, 12)}: ${steps} steps, ${event.plan.lanes} lanes, from step ${Math.min(...event.steps)}`,
       );
@@ -70,13 +71,12 @@ function teller(recipe: Recipe, windowBytes: number): (event: ProduceEvent) => v
       const now = performance.now();
       if (now - told < 1000) return;
       const { counters, record } = event;
-      const rate = ((counters.images - before.images) * 1000) / (now - before.at);
-      const stages = (['read', 'decode', 'kernel', 'append', 'wait'] as const)
-        .map((stage) => `${stage} ${Math.round(counters[stage])}`)
-        .join(', ');
-      say(`step ${record.step + 1}/${steps}: ${rate.toFixed(0)} images/s; ms: ${stages}`);
+      const stages = stageReport(sumsSince(before, counters), { workers, lanes, seconds: (now - told) / 1000 });
+      if (stages === null) return;
+      const rate = ((counters.images - before.images) * 1000) / (now - told);
+      say(`step ${record.step + 1}/${steps}: ${rate.toFixed(0)} images/s; ${stageLine(stages)}`);
       told = now;
-      before = { images: counters.images, at: now };
+      before = counters;
     }
   };
 }
@@ -113,7 +113,7 @@ program
   .action(async (options) => {
     const recipe = withSettings(await loadRecipe(options.recipe), options.set);
     const signal = interruption();
-    const tell = teller(recipe, options.window);
+    const tell = teller(recipe, options.window, options.workers);
     let begun = { at: performance.now(), lanes: 1 };
     const counters = await withTransport(options.transport, true, async (opened) => ({
       ...(await produce({

@@ -16,6 +16,8 @@ export interface LaneStep {
   readonly step: number;
   readonly chunks: readonly RecordTensors[];
   readonly samples: number;
+  /** When its ledger record was known here, ms since the epoch. */
+  readonly writtenAt: number;
 }
 
 export interface ConsumeOptions {
@@ -134,11 +136,12 @@ export class Consumer {
         if (!(await queue.room(this.#laneBytes(step)))) return;
         const entry = await ledger.wait(topics.train(phase.resolution), step);
         if (!entry) return;
+        const writtenAt = performance.timeOrigin + performance.now();
         this.#openAhead(step);
         const chunks: RecordTensors[] = [];
         for await (const chunk of this.#readStep(entry, digest)) chunks.push(chunk);
         ledger.forgetBelow(step + 1);
-        queue.push({ lane, step, chunks, samples: entry.samples });
+        queue.push({ lane, step, chunks, samples: entry.samples, writtenAt });
       }
       queue.end();
     } catch (error) {

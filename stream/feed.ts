@@ -20,6 +20,8 @@ export interface GroupSamples {
 /** A step's samples by group, the unit of BatchNorm and gradient. */
 export interface FeedBatch {
   readonly step: number;
+  /** When its last ledger record was known here, ms since the epoch: before that, nobody had written it. */
+  readonly writtenAt: number;
   readonly groups: readonly GroupSamples[];
 }
 
@@ -74,6 +76,8 @@ export class Feed {
   #ahead: Promise<FeedBatch | null> | undefined;
   /** Milliseconds that the caller waited for batches. */
   waitMs = 0;
+  /** Of these, those for steps that no producer had written yet; the rest went by with reading. */
+  unwrittenMs = 0;
   /** Whether the caller waits for one now. */
   waiting = false;
 
@@ -113,8 +117,11 @@ export class Feed {
     this.waiting = true;
     const batch = await (this.#ahead ?? this.#askAhead());
     this.waiting = false;
-    this.waitMs += performance.now() - start;
-    if (batch) this.#askAhead();
+    const waitMs = performance.now() - start;
+    this.waitMs += waitMs;
+    if (!batch) return null;
+    this.unwrittenMs += Math.min(waitMs, Math.max(0, batch.writtenAt - performance.timeOrigin - start));
+    this.#askAhead();
     return batch;
   }
 

@@ -53,6 +53,7 @@ function batchOf(lanes: readonly LaneStep[]): FeedBatch {
   const perGroup = lanes.length / groups;
   return {
     step: (lanes[0] as LaneStep).step,
+    writtenAt: Math.max(...lanes.map(({ writtenAt }) => writtenAt)),
     groups: Array.from({ length: groups }, (_, group) =>
       join(lanes.slice(group * perGroup, (group + 1) * perGroup).flatMap(({ chunks }) => chunks)),
     ),

@@ -19,7 +19,7 @@ export {
   trainHashOf,
   trainPartOf,
 } from './plan.ts';
-export { type PoolCounters, RenderPool } from './pool.ts';
+export { type PoolCounters, type RenderedChunk, RenderPool } from './pool.ts';
 export {
   loadRecipe,
   type ModelRecipe,

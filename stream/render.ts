@@ -2,6 +2,7 @@
 
 import { Draws, Fault, type SampleLocation } from '#shards';
 import { centreCrop } from './augment/centre-crop.ts';
+import { flips } from './augment/flip.ts';
 import { LAMBDA_ONE, lambdaSampler, partnerShift } from './augment/mixup.ts';
 import { randomResizedCrop } from './augment/random-resized-crop.ts';
 import { DECODER, type DecoderChoice, decodeInto } from './decode.ts';
@@ -170,7 +171,7 @@ async function renderSample({ workspace, task, sample, image, read, decoder, tim
     task.crop === 'centre'
       ? centreCrop(width, height, task.cropRatio)
       : cropper({ scale: task.scale, ratio: task.ratio })(width, height, draws);
-  const flip = draws.uniform() < task.flip;
+  const flip = flips(task.flip, draws);
   const start = performance.now();
   const file = read(location);
   const readAt = performance.now();

@@ -17,6 +17,7 @@ import {
 import { type Backend, checkBackendName, loadBackend } from './backend/backend.ts';
 import { writeCheckpoint } from './checkpoint.ts';
 import { withCleanup } from './cleanup.ts';
+import { type DataReport, DataWait, dataLine } from './data-wait.ts';
 import { type EvaluationResult, evaluate } from './evaluate.ts';
 import { Journal, type JournalEntry } from './journal.ts';
 import { endsEpoch, train } from './loop.ts';
@@ -56,6 +57,8 @@ export interface ConsumeResult {
   readonly phases: readonly PhaseResult[];
   /** The last evaluation on the val topic. */
   readonly evaluation: EvaluationResult | null;
+  /** How long it waited for data, and for whom; null where this process trained less than two steps. */
+  readonly data: DataReport | null;
   /** What the reading met: bytes, records skipped, seeks, and the transport's retries and reconnects. */
   readonly counters: Readonly<Record<string, number>>;
 }
@@ -89,6 +92,7 @@ class Session {
   readonly #meta: RunMeta;
   readonly #recipe: Recipe;
   readonly #tally: PhaseTally;
+  readonly #data: DataWait;
   readonly #switches: readonly ResolutionSwitch[];
   #checkpointStep = 0;
   #toldAt = 0;
@@ -101,6 +105,7 @@ class Session {
     this.#recipe = settingsOutsidePlan(meta, options.settings);
     this.#switches = resolutionSwitches(meta.plan);
     this.#tally = new PhaseTally(meta.plan, (resolution) => topicsOf(options.run).train(resolution));
+    this.#data = new DataWait(feed);
   }
 
   /** `folder`: the checkpoint to resume from; null for a start at step 0. */
@@ -131,6 +136,7 @@ class Session {
       seconds: (performance.now() - start) / 1000,
       ...this.#tally.result(),
       evaluation: this.#evaluation,
+      data: this.#data.report(),
       counters: await this.#feed.counters(),
     };
   }
@@ -153,7 +159,7 @@ class Session {
       await withCleanup(train, async () => reporting.stop());
     };
     await withCleanup(trained, () => journal.close());
-    await this.#tellCounters();
+    await this.#tellReading();
     if (signal.aborted && state.step < plan.steps) throw interrupted(`at step ${state.step} of ${plan.steps}`);
   }
 
@@ -183,7 +189,9 @@ class Session {
       signal,
       onWait: (step) => this.#options.onLine(`waits for step ${step + 1}/${plan.steps}`),
       onStep: async (entry) => {
-        this.#tally.add(entry, performance.now() - mark);
+        const ms = performance.now() - mark;
+        this.#tally.add(entry, ms);
+        this.#data.add(ms);
         await journal.append(entry);
         // At an epoch's end only after the evaluation: a run killed between the two would never do it.
         if (state.step % this.#recipe.checkpointSteps === 0 && !endsEpoch(plan, entry.step))
@@ -225,20 +233,23 @@ class Session {
     this.#options.onLine(`epoch ${epoch}: val ${figures}`);
   }
 
-  #tell({ step, loss, lr, waitMs }: JournalEntry): void {
+  #tell({ step, loss, lr }: JournalEntry): void {
     const change = this.#switches.find((resolution) => resolution.step === step);
     if (change) this.#options.onLine(`step ${step + 1}: from ${change.from} to ${change.to} px, the next topic`);
     const now = performance.now();
     if (now - this.#toldAt < TELL_MS) return;
     this.#toldAt = now;
     const { steps } = this.#meta.plan;
+    const waited = `${Math.round(100 * this.#data.recent())} %`;
     this.#options.onLine(
-      `step ${step + 1}/${steps}: loss ${loss.toFixed(4)}, lr ${lr.toPrecision(3)}, waited ${waitMs} ms`,
+      `step ${step + 1}/${steps}: loss ${loss.toFixed(4)}, lr ${lr.toPrecision(3)}, waited ${waited} of the time`,
     );
   }
 
-  /** One line at the end of what was out of the ordinary. */
-  async #tellCounters(): Promise<void> {
+  /** At the end one line on the waits for data, and one of what was out of the ordinary. */
+  async #tellReading(): Promise<void> {
+    const data = this.#data.report();
+    if (data) this.#options.onLine(dataLine(data));
     const { bytes: _, ...counters } = await this.#feed.counters();
     const met = Object.entries(counters).filter(([, count]) => count !== 0);
     if (met.length > 0) this.#options.onLine(`reading: ${met.map(([name, count]) => `${name} ${count}`).join(', ')}`);

@@ -18,6 +18,14 @@ interface LoaderFlags extends Flags {
   readonly photos: number;
 }
 
+interface PeersFlags extends Flags {
+  readonly loaderImages: number;
+  readonly loaderRounds: number;
+  readonly chart?: string;
+}
+
+const CHART = ['--chart <file>', 'the SVG to write, of the loaders'] as const;
+
 const interrupted = (signal: string) =>
   new Fault({ code: 'interrupted', received: signal, expected: "the benchmark's end", remedy: 'run it again' });
 
@@ -50,12 +58,14 @@ export function benchCommand(): Command {
   add('peers', 'every comparison and every interop check; ends with 1 where a peer is missing or a check fails')
     .option('--loader-images <n>', 'a loader, case and round', wholeNumber('--loader-images', 64), 3000)
     .option('--loader-rounds <n>', 'times each loader runs a case', wholeNumber('--loader-rounds', 1), 5)
-    .action(async (flags: Flags & { readonly loaderImages: number; readonly loaderRounds: number }) => {
+    .option(...CHART)
+    .action(async (flags: PeersFlags) => {
       const { benchPeers, checkLines } = await import('./peers.ts');
       const { report } = await import('./report.ts');
-      const { loaderReport } = await import('./loader-report.ts');
-      const { loaderImages, loaderRounds } = flags;
+      const { loaderChart, loaderReport } = await import('./loader-report.ts');
+      const { loaderImages, loaderRounds, chart } = flags;
       const result = await benchPeers({ ...options(flags), loaderImages, loaderRounds });
+      if (chart !== undefined) await writeFile(chart, loaderChart(result.loaders));
       const tables = [loaderReport(result.loaders), report(result.preprocess), checkLines(result).join('\n')];
       process.stdout.write(`${flags.json ? JSON.stringify(result) : tables.join('\n\n')}\n`);
       if (!result.pass) process.exitCode = 1;
@@ -88,12 +98,35 @@ export function benchCommand(): Command {
   addLoader(
     'pipeline',
     'our pool from shards to records in memory: ms an image by stage, scaling, 4 against 400 shards',
-  ).action(async (flags: LoaderFlags) => {
-    const { benchPipeline } = await import('./pipeline.ts');
-    const { pipelineReport } = await import('./loader-report.ts');
-    const result = await benchPipeline(loaderOptions(flags));
-    finish(flags, result, pipelineReport(result));
-  });
+  )
+    .option('--capacity <file>', 'the JSON to write: figures a core for the capacity planner')
+    .action(async (flags: LoaderFlags & { readonly capacity?: string }) => {
+      const { benchPipeline } = await import('./pipeline.ts');
+      const { pipelineReport } = await import('./loader-report.ts');
+      const { capacityFigures } = await import('./capacity.ts');
+      const result = await benchPipeline(loaderOptions(flags));
+      const { capacity } = flags;
+      if (capacity !== undefined)
+        await writeFile(capacity, `${JSON.stringify(capacityFigures(result, new Date()), null, 2)}\n`);
+      finish(flags, result, pipelineReport(result));
+    });
+
+  bench
+    .command('soak')
+    .description(
+      'our pool over very many images with consumers that are slow, stop and die; ends with 1 if memory grows',
+    )
+    .option('--photos <n>', 'photos, made and packed once', wholeNumber('--photos', 104), 1000)
+    .option('--images <n>', 'that are made of them', wholeNumber('--images', 1000), 200_000)
+    .option('--workers <n>', 'of the pool', wholeNumber('--workers', 1), availableParallelism())
+    .option('--json', 'end with the result as one JSON object')
+    .action(async (flags: Omit<LoaderFlags, 'rounds'>) => {
+      const { benchSoak } = await import('./soak.ts');
+      const { soakReport } = await import('./loader-report.ts');
+      const result = await benchSoak({ ...flags, say, signal: interruption(interrupted) });
+      process.stdout.write(`${flags.json ? JSON.stringify(result) : soakReport(result)}\n`);
+      if (!result.flat) process.exitCode = 1;
+    });
 
   addLoader('stream', 'through the embedded log and through Kafka into a consumer that only checks', {
     images: 4000, // 600 MB a passage
@@ -106,7 +139,7 @@ export function benchCommand(): Command {
   });
 
   addLoader('loaders', 'our pool beside torchvision, webdataset, DALI and FFCV on the same JPEGs')
-    .option('--chart <file>', 'the SVG to write')
+    .option(...CHART)
     .action(async (flags: LoaderFlags & { readonly chart?: string }) => {
       const { benchLoaders } = await import('./loaders.ts');
       const { loaderChart, loaderReport } = await import('./loader-report.ts');

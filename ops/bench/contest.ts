@@ -5,7 +5,14 @@ import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Fault } from '#shards';
 import { cacheRoot, packageRoot, temporary } from '../setup/plain.ts';
-import { type Augmentation, LoaderChild, type LoaderJob, type MeasuredAnswer, type Program } from './loader-child.ts';
+import {
+  type Augmentation,
+  LoaderChild,
+  type LoaderJob,
+  type MeasuredAnswer,
+  type Program,
+  type Stages,
+} from './loader-child.ts';
 import { type LoaderSets, readSet } from './loader-sets.ts';
 import { median } from './preprocess.ts';
 import { DALI, peerPython, pythonWith } from './python.ts';
@@ -32,7 +39,7 @@ export const AUGMENTATION: Augmentation = { scale: [0.35, 1], ratio: [3 / 4, 4 /
 
 export interface LoaderContender {
   readonly name: string;
-  /** `limit`: only decodes. `sharp`: our augmentation by sharp, no MixUp. */
+  /** `limit`: only decodes. `sharp`: with sharp at work in our place. */
   readonly kind: 'ours' | 'limit' | 'sharp' | 'peer';
   readonly program: Program | null;
   /** Why it cannot run here, with the remedy. */
@@ -52,6 +59,11 @@ const node = (name: string, workers: number): Program => ({
 
 export function ourLoader(workers: number): LoaderContender {
   return { name: 'ours', kind: 'ours', program: node('our-loader', workers), missing: null, workers };
+}
+
+/** The same pool, kernel and MixUp, with sharp as the decoder of every sample. */
+export function ourLoaderBySharp(workers: number): LoaderContender {
+  return { ...ourLoader(workers), name: 'ours, decoded by sharp', kind: 'sharp', task: 'sharp' };
 }
 
 const ALONE = {
@@ -112,8 +124,9 @@ export interface Score {
   readonly rounds: readonly number[];
   /** CPU milliseconds an image, all threads and processes. */
   readonly cpuMs: number | null;
-  /** Milliseconds an image in each stage, of one worker; ours only. */
-  readonly stages: Readonly<Record<string, number>> | null;
+  /** Medians, each for itself; ours only. */
+  readonly stages: Stages | null;
+  readonly version: string | null;
 }
 
 /** @throws Fault `contender-failed`, `unequal-work` */
@@ -165,15 +178,19 @@ export async function contest(options: ContestOptions): Promise<Score[]> {
 function scoreOf(each: LoaderCase, contender: LoaderContender, answers: readonly MeasuredAnswer[]): Score {
   const rounds = answers.map(({ images, seconds }) => images / seconds);
   const cpu = answers.map(({ cpuMs }) => cpuMs).filter((ms) => ms !== null);
-  const stages = answers[0]?.stages;
-  const stageMedian = (stage: string): number => median(answers.map((answer) => answer.stages?.[stage] ?? Number.NaN));
+  const stages = answers.map((answer) => answer.stages).filter((each) => each !== undefined);
+  const stage = (name: keyof Stages): number => median(stages.map((each) => each[name]));
   return {
     case: each,
     contender,
     imagesPerSecond: rounds.length === 0 ? null : median(rounds),
     rounds,
     cpuMs: cpu.length === 0 ? null : median(cpu),
-    stages: stages ? Object.fromEntries(Object.keys(stages).map((stage) => [stage, stageMedian(stage)])) : null,
+    stages:
+      stages.length === 0
+        ? null
+        : { read: stage('read'), decode: stage('decode'), kernel: stage('kernel'), main: stage('main') },
+    version: answers[0]?.version ?? null,
   };
 }
 

@@ -2,6 +2,7 @@
 // What bounds a loader on this machine: libjpeg-turbo alone, and sharp, over JPEGs that lie in memory, results dropped.
 
 import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { WorkerPool } from '#shards';
 import type { DecodeSpan, DecodeTask } from './decode-alone.worker.ts';
@@ -40,6 +41,13 @@ async function opened({ set, workers }: LoaderJob) {
   return open;
 }
 
+async function versionOf(task: DecodeTask['task']): Promise<string> {
+  const turbo: { version: string } = createRequire(import.meta.url)('@julusian/jpeg-turbo/package.json');
+  if (task === 'turbo') return `@julusian/jpeg-turbo ${turbo.version}`;
+  const { versions } = (await import('sharp')).default;
+  return `sharp ${versions.sharp}, libvips ${versions.vips}`;
+}
+
 await serveJobs(async (job): Promise<LoaderAnswer> => {
   const { jpegs, pool } = await opened(job);
   const { workers, images, output, scale, ratio, flip, check } = job;
@@ -53,6 +61,7 @@ await serveJobs(async (job): Promise<LoaderAnswer> => {
   const begun = Math.min(...spans.map(({ begun }) => begun));
   const ended = Math.max(...spans.map(({ ended }) => ended));
   const mean = check ? sum((span) => span.sum) / sum((span) => span.size) : null;
-  return { images: sum((span) => span.images), seconds: (ended - begun) / 1000, mean };
+  const seconds = (ended - begun) / 1000;
+  return { images: sum((span) => span.images), seconds, mean, version: await versionOf(task) };
 });
 await open?.pool.close();

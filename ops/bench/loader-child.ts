@@ -7,6 +7,14 @@ import { createInterface } from 'node:readline';
 import { Fault } from '#shards';
 import type { LoaderSet } from './loader-sets.ts';
 
+/** Milliseconds an image: of one worker, but `main`, the first thread's share. */
+export interface Stages {
+  readonly read: number;
+  readonly decode: number;
+  readonly kernel: number;
+  readonly main: number;
+}
+
 /** What a case asks of everybody. */
 export interface Augmentation {
   /** RandomResizedCrop: share of the area, and width over height. */
@@ -40,8 +48,10 @@ export interface LoaderAnswer {
   readonly seconds: number;
   /** Of all output bytes, where it was asked for. */
   readonly mean: number | null;
-  /** Milliseconds an image in each stage, of one worker; ours only. */
-  readonly stages?: Readonly<Record<string, number>>;
+  /** Of what does the work, with its libraries. */
+  readonly version: string;
+  /** Ours only. */
+  readonly stages?: Stages;
 }
 
 export interface MeasuredAnswer extends LoaderAnswer {

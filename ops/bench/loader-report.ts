@@ -2,18 +2,19 @@
 
 import { LIMIT_GOAL, type LoaderResult, type LoaderRow, PEER_GOAL } from './loaders.ts';
 import type { Machine } from './machine.ts';
-import type { DecodeResult, PipelineResult } from './pipeline.ts';
+import { type DecodeResult, type PipelineResult, SCALING_GOAL } from './pipeline.ts';
 import { table } from './report.ts';
+import { FLAT, type SoakBench } from './soak.ts';
 import type { StreamResult, StreamRow } from './stream.ts';
 
 const fixed = (value: number | null, digits = 0): string => value?.toFixed(digits) ?? '';
 const named = (met: boolean): string => (met ? 'met' : 'MISSED');
 
-function machineLine({ cpu, cores, node, load }: Machine): string {
-  return `${cpu}, ${cores} cores, Node ${node}; load ${load.toFixed(1)} at the end`;
+function machineLine({ cpu, cores, memoryGb, os, node, load }: Machine): string {
+  return `${cpu}, ${cores} cores, ${memoryGb} GB, ${os}, Node ${node}; load ${load.toFixed(1)} at the end`;
 }
 
-export function loaderReport({ rows, machine, rounds, workers, missing }: LoaderResult): string {
+export function loaderReport({ rows, machine, rounds, workers, versions, missing }: LoaderResult): string {
   const names = Object.keys(rows[0]?.peers ?? {});
   const head = ['images/s', 'ours', ...names, 'sharp', 'libjpeg-turbo', '÷ best', 'goal', 'by CPU', '÷ turbo', 'goal'];
   const lines = rows.map((row) => [
@@ -36,6 +37,8 @@ export function loaderReport({ rows, machine, rounds, workers, missing }: Loader
     `${rounds} interleaved rounds, ${workers} workers each; medians; MixUp on our side only; libjpeg-turbo: whole images decoded, no more`,
     '',
     table([head, ...lines]),
+    '',
+    ...Object.entries(versions).flatMap(([name, version]) => (version === null ? [] : [`${name}: ${version}`])),
     ...missing.map((line) => `SKIPPED ${line}`),
   ].join('\n');
 }
@@ -69,25 +72,30 @@ export function pipelineReport({ rows, shards, machine, workers }: PipelineResul
     'read ms',
     'decode ms',
     'kernel ms',
+    'main ms',
     'CPU ms',
     'scaling',
     'its',
-    'sharp',
+    '÷ its',
+    'goal',
+    'by sharp',
   ];
   const lines = rows.map((row) => [
     `${row.source} → ${row.output}`,
     fixed(row.imagesPerSecond),
     fixed(row.limit),
     fixed(row.ratio, 2),
-    ...['read', 'decode', 'kernel'].map((stage) => fixed(row.stages[stage] ?? null, 3)),
+    ...(['read', 'decode', 'kernel', 'main'] as const).map((stage) => fixed(row.stages[stage], 3)),
     fixed(row.cpuMs, 3),
     fixed(row.scaling, 2),
     fixed(row.limitScaling, 2),
-    fixed(row.sharp),
+    fixed(row.scalingRatio, 2),
+    `≥ ${SCALING_GOAL} ${named(row.scalingRatio >= SCALING_GOAL)}`,
+    fixed(row.bySharp),
   ]);
   return [
     machineLine(machine),
-    `${workers} workers; ms an image of one worker; scaling: ${workers} workers over 1, ours and libjpeg-turbo's; sharp: without MixUp`,
+    `${workers} workers; ms an image of one worker, and of the first thread; scaling: ${workers} workers over 1, ours and libjpeg-turbo's; by sharp: images/s of our pool with sharp as its decoder`,
     '',
     table([head, ...lines]),
     '',
@@ -122,44 +130,65 @@ export function streamReport({ rows, machine, workers }: StreamResult): string {
   ].join('\n');
 }
 
-const BAR = { width: 18, gap: 4, height: 220, group: 40, left: 60, top: 30 } as const;
+export function soakReport({
+  images,
+  seconds,
+  earlyMb,
+  endMb,
+  peakMb,
+  growth,
+  flat,
+  machine,
+  workers,
+}: SoakBench): string {
+  const change = `${growth < 0 ? '−' : '+'}${fixed(Math.abs(100 * growth), 1)} %`;
+  return [
+    machineLine(machine),
+    `${images} images in ${fixed(seconds)} s with ${workers} workers; each tenth has consumers that are slow, stop and die`,
+    `resident memory: ${fixed(earlyMb, 1)} MB after the first tenth, ${fixed(endMb, 1)} at the end (${change}, at most ±${100 * FLAT} % ${named(flat)}), peak ${fixed(peakMb, 1)}`,
+  ].join('\n');
+}
+
+const BAR = { width: 26, gap: 4, height: 200, group: 30, left: 30, top: 50, legend: 130 } as const;
 const COLOURS = ['#2563eb', '#9ca3af', '#6b7280', '#4b5563', '#a3a3a3', '#d97706', '#16a34a'];
 
-/** Bars of images/s by case and contender, as SVG. */
-export function loaderChart({ rows, machine }: LoaderResult): string {
+/** Bars of images/s by case and contender, as SVG; each case is as high as its fastest, since cases are not compared. */
+export function loaderChart({ rows, machine, workers }: LoaderResult): string {
   const bars = (row: LoaderRow): (readonly [string, number | null])[] => [
     ['ours', row.ours],
     ...Object.entries(row.peers),
     ['sharp', row.sharp],
-    ['libjpeg-turbo decode alone', row.limit],
+    ['libjpeg-turbo: decode only', row.limit],
   ];
   const names = bars(rows[0] as LoaderRow).map(([name]) => name);
-  const highest = Math.max(...rows.flatMap((row) => bars(row).map(([, rate]) => rate ?? 0)));
   const groupWidth = names.length * (BAR.width + BAR.gap) + BAR.group;
-  const width = BAR.left + rows.length * groupWidth;
   const floor = BAR.top + BAR.height;
   const parts: string[] = [];
   const text = (x: number, y: number, size: number, words: string): number =>
     parts.push(
       `<text x="${x}" y="${y}" font-size="${size}">${words.replaceAll('&', '&amp;').replaceAll('<', '&lt;')}</text>`,
     );
-  text(BAR.left, 18, 13, `images/s on ${machine.cores} cores, ${machine.cpu}`);
+  text(BAR.left, 20, 13, `images/s with ${workers} workers on ${machine.cores} cores, ${machine.cpu}`);
   for (const [group, row] of rows.entries()) {
     const left = BAR.left + group * groupWidth;
+    const highest = Math.max(...bars(row).map(([, rate]) => rate ?? 0));
     for (const [i, [name, rate]] of bars(row).entries()) {
-      const height = ((rate ?? 0) / highest) * (BAR.height - 14);
+      const height = ((rate ?? 0) / highest) * BAR.height;
       const x = left + i * (BAR.width + BAR.gap);
       const shape = `x="${x}" y="${(floor - height).toFixed(1)}" width="${BAR.width}" height="${height.toFixed(1)}"`;
       parts.push(`<rect ${shape} fill="${COLOURS[i % COLOURS.length]}"><title>${name}: ${fixed(rate)}</title></rect>`);
-      text(x, Math.round(floor - height) - 3, 7, fixed(rate));
+      text(x, Math.round(floor - height) - 4, 10, fixed(rate));
     }
-    text(left, floor + 16, 11, `${row.source} → ${row.output}`);
+    text(left, floor + 18, 12, `${row.source} → ${row.output}`);
+    if (row.ratio !== null) text(left, floor + 34, 11, `${fixed(row.ratio, 2)} × ${row.best}`);
   }
   for (const [i, name] of names.entries()) {
-    const x = BAR.left + i * 150;
-    parts.push(`<rect x="${x}" y="${floor + 30}" width="10" height="10" fill="${COLOURS[i % COLOURS.length]}"/>`);
-    text(x + 14, floor + 39, 10, name);
+    const x = BAR.left + i * BAR.legend;
+    parts.push(`<rect x="${x}" y="${floor + 52}" width="10" height="10" fill="${COLOURS[i % COLOURS.length]}"/>`);
+    text(x + 14, floor + 61, 11, name);
   }
-  const size = `width="${Math.max(width, BAR.left + names.length * 150)}" height="${floor + 55}"`;
-  return `<svg xmlns="http://www.w3.org/2000/svg" ${size} font-family="sans-serif">\n${parts.join('\n')}\n</svg>\n`;
+  const width = BAR.left + Math.max(rows.length * groupWidth, (names.length + 0.5) * BAR.legend);
+  const size = `width="${width}" height="${floor + 75}"`;
+  const paper = `<rect ${size} fill="white"/>`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" ${size} font-family="sans-serif">\n${[paper, ...parts].join('\n')}\n</svg>\n`;
 }

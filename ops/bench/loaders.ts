@@ -58,6 +58,8 @@ export interface LoaderResult {
   readonly machine: Machine;
   readonly rounds: number;
   readonly workers: number;
+  /** By contender; null where it was left out. */
+  readonly versions: Readonly<Record<string, string | null>>;
   /** Name and reason of each peer that was left out. */
   readonly missing: readonly string[];
 }
@@ -77,7 +79,15 @@ export async function benchLoaders(options: LoaderOptions): Promise<LoaderResult
   ];
   const scores = await contest({ ...options, cases, contenders });
   const missing = contenders.filter((each) => each.missing !== null).map((each) => `${each.name}: ${each.missing}`);
-  return { rows: loaderRows(cases, scores), machine: machine(availableParallelism()), rounds, workers, missing };
+  const versions = Object.fromEntries(scores.map(({ contender, version }) => [contender.name, version]));
+  return {
+    rows: loaderRows(cases, scores),
+    machine: machine(availableParallelism()),
+    rounds,
+    workers,
+    versions,
+    missing,
+  };
 }
 
 export function loaderRows(cases: readonly LoaderCase[], scores: readonly Score[]): LoaderRow[] {

@@ -1,8 +1,9 @@
 // `ops bench decode` and `ops bench pipeline`: what bounds us, and what our pool makes of it, by workers and by shards.
 
 import { availableParallelism } from 'node:os';
-import { contest, decodeAlone, loaderCases, ourLoader, type Score } from './contest.ts';
-import { loaderSets } from './loader-sets.ts';
+import { contest, decodeAlone, loaderCases, ourLoader, ourLoaderBySharp, type Score } from './contest.ts';
+import type { Stages } from './loader-child.ts';
+import { loaderSets, readSet } from './loader-sets.ts';
 import type { LoaderOptions } from './loaders.ts';
 import { type Machine, machine } from './machine.ts';
 import { median } from './preprocess.ts';
@@ -55,9 +56,13 @@ export async function benchDecode(options: LoaderOptions): Promise<DecodeResult>
 export interface PipelineRow {
   readonly source: string;
   readonly output: string;
+  /** Mean of the stored JPEGs. */
+  readonly jpegBytes: number;
   readonly imagesPerSecond: number;
-  /** Milliseconds an image and core, by stage: what the capacity planner reads. Wall time of a worker that has a core. */
-  readonly stages: Readonly<Record<string, number>>;
+  /** The same with one worker. */
+  readonly oneWorker: number;
+  /** Of the single worker, which has a core for itself. */
+  readonly stages: Stages;
   /** CPU milliseconds an image of the whole process; null without /proc. */
   readonly cpuMs: number | null;
   /** libjpeg-turbo alone in the same rounds, images/s. */
@@ -67,8 +72,10 @@ export interface PipelineRow {
   /** Images/s with all workers over one, ours and the limit's. */
   readonly scaling: number;
   readonly limitScaling: number;
-  /** The same augmentation by sharp, without MixUp, images/s. */
-  readonly sharp: number;
+  /** Our scaling over the limit's. */
+  readonly scalingRatio: number;
+  /** Images/s of the same pool with sharp as its decoder. */
+  readonly bySharp: number;
 }
 
 export interface PipelineResult {
@@ -79,6 +86,9 @@ export interface PipelineResult {
   readonly workers: number;
 }
 
+/** The issue's goal: workers scale nearly as well as the decoder alone. */
+export const SCALING_GOAL = 0.93;
+
 export async function benchPipeline(options: LoaderOptions): Promise<PipelineResult> {
   const { workers, say } = options;
   const sets = await loaderSets(options.photos, say);
@@ -88,28 +98,36 @@ export async function benchPipeline(options: LoaderOptions): Promise<PipelineRes
     ourLoader(1),
     decodeAlone('turbo', workers),
     decodeAlone('turbo', 1),
-    decodeAlone('sharp-loader', workers),
+    ourLoaderBySharp(workers),
   ];
   const scores = await contest({ ...options, cases, contenders });
-  const rows = cases.map(({ source, set, output }): PipelineRow => {
-    const rates = contenders.map((_, at) => rateOf(scores, set, output, at));
-    const [ours, ours1, limit, limit1, sharp] = rates as [number, number, number, number, number];
-    // Of the single worker: its stages wait for nobody's core.
-    const alone = scores.find((s) => s.case.set === set && s.case.output === output && s.contender === contenders[1]);
-    const all = scores.find((s) => s.case.set === set && s.case.output === output && s.contender === contenders[0]);
-    return {
-      source,
-      output: String(output),
-      imagesPerSecond: ours,
-      stages: alone?.stages ?? {},
-      cpuMs: all?.cpuMs ?? null,
-      limit,
-      ratio: ours / limit,
-      scaling: ours / ours1,
-      limitScaling: limit / limit1,
-      sharp,
-    };
-  });
+  const rows = await Promise.all(
+    cases.map(async ({ source, set, output }): Promise<PipelineRow> => {
+      const rates = contenders.map((_, at) => rateOf(scores, set, output, at));
+      const [ours, oneWorker, limit, limit1, bySharp] = rates as [number, number, number, number, number];
+      const mine = scores.filter((score) => score.case.set === set && score.case.output === output);
+      const { samples } = await readSet(set);
+      const { stages } = mine[1] ?? {};
+      if (!stages) throw new Error(`no stages of ${set}`);
+      const scaling = ours / oneWorker;
+      const limitScaling = limit / limit1;
+      return {
+        source,
+        output: String(output),
+        jpegBytes: samples.reduce((sum, { bytes }) => sum + bytes, 0) / samples.length,
+        imagesPerSecond: ours,
+        oneWorker,
+        stages,
+        cpuMs: mine[0]?.cpuMs ?? null,
+        limit,
+        ratio: ours / limit,
+        scaling,
+        limitScaling,
+        scalingRatio: scaling / limitScaling,
+        bySharp,
+      };
+    }),
+  );
   return { rows, shards: await benchShards(options), machine: machine(availableParallelism()), workers };
 }
 

@@ -1,7 +1,10 @@
 // The benchmark's commands on a machine without Python: what can run does, what is missing is named.
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
+import type { CapacityFigures } from '../../ops/bench/capacity.ts';
 import type { PeersResult } from '../../ops/bench/peers.ts';
 import type { PipelineResult } from '../../ops/bench/pipeline.ts';
 import type { BenchResult } from '../../ops/bench/preprocess.ts';
@@ -68,10 +71,11 @@ describe('ops bench', () => {
   });
 
   it('peers runs what is there, skips the rest aloud, and ends with 1', async () => {
-    const loaders = ['--loader-images', '64', '--loader-rounds', '1'];
+    const chart = join(temporaryFolder(), 'loaders.svg');
+    const loaders = ['--loader-images', '64', '--loader-rounds', '1', '--chart', chart];
     const ended = await run('ops', ['bench', 'peers', ...LITTLE, ...loaders]);
     assert.equal(ended.code, 1, ended.stderr);
-    const { pass, rows, packing, checks, missing, preprocess } = lastOf<PeersResult>(ended);
+    const { pass, rows, packing, checks, missing, preprocess, loaders: all } = lastOf<PeersResult>(ended);
     assert.equal(pass, false);
     expectRows(preprocess);
     assert.deepEqual(
@@ -79,6 +83,9 @@ describe('ops bench', () => {
       [null, null],
     );
     expectLoaderRows(rows);
+    assert.match(String(all.versions['libjpeg-turbo alone']), /^@julusian\/jpeg-turbo \d/);
+    assert.equal(all.versions['torchvision'], null);
+    assert.match(await readFile(chart, 'utf8'), /^<svg /);
     assert.deepEqual(
       checks.map((check) => [check.pass, /no-python/.test(check.detail)]),
       [
@@ -92,17 +99,24 @@ describe('ops bench', () => {
   });
 
   it('pipeline tells what each stage costs, beside libjpeg-turbo alone, by workers and by shards', async () => {
-    const ended = await run('ops', ['bench', 'pipeline', ...LITTLE_LOADERS]);
+    const file = join(temporaryFolder(), 'capacity.json');
+    const ended = await run('ops', ['bench', 'pipeline', ...LITTLE_LOADERS, '--capacity', file]);
     assert.equal(ended.code, 0, ended.stderr);
     const { rows, shards } = lastOf<PipelineResult>(ended);
     assert.equal(rows.length, 5);
-    for (const { imagesPerSecond, limit, ratio, stages, scaling, limitScaling, sharp } of rows) {
-      assert.equal(ratio, imagesPerSecond / limit);
-      assert.deepEqual(Object.keys(stages), ['read', 'decode', 'kernel']);
-      for (const value of [imagesPerSecond, ...Object.values(stages), scaling, limitScaling, sharp])
-        assert.ok(value > 0);
+    for (const row of rows) {
+      const { imagesPerSecond, oneWorker, limit, ratio, stages, scaling, limitScaling, scalingRatio, bySharp } = row;
+      assert.deepEqual([ratio, scaling], [imagesPerSecond / limit, imagesPerSecond / oneWorker]);
+      assert.equal(scalingRatio, scaling / limitScaling);
+      for (const value of [imagesPerSecond, ...Object.values(stages), limitScaling, bySharp]) assert.ok(value > 0);
     }
     assert.equal(shards.ratio, shards['400'] / shards['4']);
+    const figures = JSON.parse(await readFile(file, 'utf8')) as CapacityFigures;
+    assert.equal(figures.format, 'medium-recipe/capacity@1');
+    for (const { msPerImage, jpegBytes } of figures.rows) {
+      assert.deepEqual(Object.keys(msPerImage), ['read', 'decode', 'kernel', 'main', 'total']);
+      assert.ok(msPerImage.total > msPerImage.decode && jpegBytes > 1000);
+    }
   });
 
   it('stream passes every image through the log and tells why there is no broker', async () => {

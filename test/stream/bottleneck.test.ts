@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { type StageReport, type StageSums, stageLine, stageReport } from '../../stream/bottleneck.ts';
+import { type StageReport, type StageSums, stageLine, stageReport, sumsSince } from '../../stream/bottleneck.ts';
 
 const sums: StageSums = { images: 100, read: 10, decode: 900, kernel: 400, append: 100, wait: 0 };
 const run = { workers: 2, lanes: 1, seconds: 1 };
@@ -29,6 +29,14 @@ describe('what bounds a producer', () => {
     const report = reportOf({ wait: 800 });
     assert.equal(report.boundBy, 'wait');
     assert.match(stageLine(report), /^ms an image: read 0\.100, .*; bounded by wait \(.*80 %.*not starved\)$/);
+  });
+
+  it('is told of the time since it was last told', () => {
+    const later = { ...sums, images: 150, decode: 950, kernel: 900 };
+    const since = sumsSince(sums, later);
+    assert.deepEqual(since, { images: 50, read: 0, decode: 50, kernel: 500, append: 0, wait: 0 });
+    assert.equal(stageReport(later, run)?.boundBy, 'decode');
+    assert.equal(stageReport(since, run)?.boundBy, 'kernel');
   });
 
   it('is not known without images', () => {

@@ -6,6 +6,9 @@ import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, suite, test } from 'node:test';
 import { parseRecipe, topicsOf } from '#stream';
+import { readMeta } from '../../stream/meta.ts';
+import { ProgressWatch } from '../../stream/progress.ts';
+import { statusOf } from '../../stream/status.ts';
 import { openTransport, type Transport } from '../../stream/transport/index.ts';
 import { type ConsumeOptions, consume } from '../../trainer/consume.ts';
 import { run } from '../commands.ts';
@@ -60,13 +63,44 @@ suite('consume', { timeout }, () => {
     }
   }
 
-  test('a report that cannot be written ends the run with its error, and leaves no lock', async () => {
+  /** A producer that stops once six steps are written. */
+  function firstSteps(): Partial<SmallProduce> {
     const full = new AbortController();
-    const part = {
+    return {
       windowBytes: 6 * 8 * 32 * 32 * 3,
       signal: full.signal,
-      onEvent: ({ kind }: { kind: string }) => kind === 'window' && full.abort(),
+      onEvent: ({ kind }) => kind === 'window' && full.abort(),
     };
+  }
+
+  test('tells whether it was starved: not by producers that were done before, but by those that come late', async () => {
+    await withRun({}, async (options) => {
+      const lines: string[] = [];
+      const { data } = await consume({ ...options, onLine: (line) => lines.push(line) });
+      assert.ok(data && data.producers < 0.01 && data.firstMs > 0, JSON.stringify(data));
+      assert.equal(lines.filter((line) => /^data: waited \d+ % of the steps' time/.test(line)).length, 1);
+      assert.ok(lines.some((line) => /^step 1\/10: loss .*, waited \d+ % of the time$/.test(line)));
+    });
+    await withRun(firstSteps(), async (options, transport) => {
+      const { data } = await withLateProducer(options, transport);
+      assert.ok(data?.starvedBy === 'producers' && data.producers > data.reading, JSON.stringify(data));
+    });
+  });
+
+  /** The rest is produced when the trainer has reported all that was there: by then it waits. */
+  async function withLateProducer(options: ConsumeOptions, transport: Transport) {
+    const consuming = consume(options);
+    consuming.catch(() => {});
+    const { complete } = await statusOf(transport, RUN, (await readMeta(transport, RUN)) ?? assert.fail('no run'));
+    const watch = await ProgressWatch.open(transport, RUN);
+    while (watch.trainers[0]?.consumedStep !== complete - 1) await watch.changed();
+    await watch.close();
+    await produceSmall({ transport, run: RUN, shards, recipe });
+    return consuming;
+  }
+
+  test('a report that cannot be written ends the run with its error, and leaves no lock', async () => {
+    const part = firstSteps();
     await withRun(part, async (options, transport) => {
       // Only the reports fail: the records are there, and the rest of them would be waited for without an end.
       let deleted: Promise<void> | undefined;

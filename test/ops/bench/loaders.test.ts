@@ -21,6 +21,7 @@ const score = (kind: LoaderContender['kind'], name: string, rate: number | null,
   rounds: rate === null ? [] : [rate],
   cpuMs,
   stages: null,
+  version: rate === null ? null : `${name} 1.2`,
 });
 
 const SCORES = [
@@ -32,11 +33,14 @@ const SCORES = [
   score('peer', 'ffcv', null, null),
 ];
 
+const MACHINE = { cpu: 'a <CPU> & more', cores: 2, memoryGb: 8, os: 'linux 6 x64', node: 'v20', load: 0.5 };
+
 const resultOf = (scores: readonly Score[]): LoaderResult => ({
   rows: loaderRows([each], scores),
-  machine: { cpu: 'a <CPU> & more', cores: 2, node: 'v20', load: 0.5 },
+  machine: MACHINE,
   rounds: 5,
   workers: 2,
+  versions: Object.fromEntries(scores.map(({ contender, version }) => [contender.name, version])),
   missing: ['ffcv: no g++'],
 });
 
@@ -82,6 +86,7 @@ describe('equal work', () => {
 describe('the table of the loaders', () => {
   it('says which goal is met and what was skipped', () => {
     assert.match(loaderReport(resultOf(SCORES)), /2\.10 +≥ 2 met +2\.00 +0\.70 +≥ 0\.65 met/);
+    assert.match(loaderReport(resultOf(SCORES)), /^dali: dali 1\.2$/m);
     assert.match(loaderReport(resultOf(SCORES)), /SKIPPED ffcv: no g\+\+/);
     const slow = SCORES.map((each) => (each.contender.kind === 'ours' ? { ...each, imagesPerSecond: 1500 } : each));
     assert.match(loaderReport(resultOf(slow)), /1\.50 +≥ 2 MISSED/);
