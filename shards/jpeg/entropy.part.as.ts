@@ -1,239 +1,293 @@
-// The scan's entropy-coded segments: blocks of coefficients, kept or read over.
+// The scan's blocks of coefficients, MCU by MCU: kept and transformed, or read over.
+//
+// Nearly all time goes into a chain: bits give an entry, whose length shifts the bits. A block has some 18 symbols, so an entry
+// holds two (kept) or more (read over), and three lookups follow a load of bits; they are written out, for a counter costs
+// 3 %. What is not in the chain is loaded byte by byte: shifts, which only two of the CPU's ports do, would cost 7 %.
 
-import { scanEnd, scanStart } from './header.part.as';
-import { INDEX_BITS, LONG, PAIRS, resolve } from './huffman.part.as';
-import { BLOCK, BLOCK_BYTES, flat, inverse, OVER, ZIGZAG } from './idct.part.as';
+import { across, acTableOf, components, dcTableOf, down, quantiserOf } from './header.part.as';
+import {
+  INDEX_BITS,
+  OVER,
+  PAIR_FIRST,
+  PAIR_NONE,
+  PAIR_OFFSET,
+  PAIR_SECOND,
+  PAIR_SHIFT,
+  PAIR_VALUE,
+  PAIRS,
+  resolve,
+  STRINGS,
+} from './huffman.part.as';
+import { BLOCK, BLOCK_BYTES, flat, inverse, LAST, ZIGZAG } from './idct.part.as';
+import { segmentBits, top } from './segment.part.as';
 
-/** Room below the unstuffed scan. No MCU is longer (6 blocks of 64 coefficients of 31 bits: 1,488 bytes), and where the
- * scan ends is looked at between MCUs only. */
-const GUARD: i32 = 4096;
-
-/** Lookups of INDEX_BITS that the 57 bits or more of a load last for. */
-const LOOKUPS: i32 = 57 / INDEX_BITS;
+/** Given back in the place of a bit where there is no code, or the segment has ended. */
+export const BROKEN: u32 = u32.MAX_VALUE;
 
 /** i32 per component: the last DC coefficient. */
-export const predictions: usize = memory.data(3 * 4, 4);
+const predictions: usize = memory.data(3 * 4, 4);
 
-/** The segment that is read: its bytes backwards below `top`, so that a load of eight has the next bits at its top. */
-let top: usize = 0;
-export let segmentBits: u32 = 0;
-/** Where in the file the segment's marker is. */
-export let markerAt: usize = 0;
-/** Set by bits that are no code. */
-export let broken: bool = false;
+// Of each block of an MCU in the scan's order, u32 each.
+const DC: usize = 0;
+const AC: usize = 4;
+const PREDICTION: usize = 8;
+const QUANTISER: usize = 12;
+/** Where its samples go; moved on by STEP after each MCU. */
+const OUT: usize = 16;
+const STEP: usize = 20;
+const STRIDE: usize = 24;
+const FIELDS: usize = 28;
+const blocks: usize = memory.data(6 * <i32>FIELDS, 4);
+let blocksEnd: usize = blocks;
 
-/** Bytes that decode() needs as `scratch` for a scan of so many. */
-export function scratchBytes(scan: i32): i32 {
-  return scan + GUARD;
-}
-
-/** Begins with the scan's first segment, in the bytes from `scratch` on. */
-export function beginScan(scratch: usize): void {
-  top = scratch + <usize>scratchBytes(<i32>(scanEnd - scanStart));
-  broken = false;
+/** Before a scan, of whose MCUs `mcus` are kept in a row: lays out an MCU's blocks. */
+export function beginScan(mcus: i32): void {
+  // A scan that ended with BROKEN has left coefficients.
   memory.fill(BLOCK, 0, BLOCK_BYTES);
-  begin(scanStart);
-}
-
-function begin(from: usize): void {
-  memory.fill(predictions, 0, 12);
-  unstuff(from);
-}
-
-/** Copies the bytes from `from` to the next marker below `top`, without what is stuffed in. */
-function unstuff(from: usize): void {
-  const end = scanEnd;
-  const ones = i8x16.splat(-1);
-  let p = from;
-  let to = top;
-  for (;;) {
-    while (p + 16 <= end) {
-      const bytes = v128.load(p);
-      v128.store(to - 16, v128.shuffle<i8>(bytes, bytes, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0));
-      const mask = i8x16.bitmask(i8x16.eq(bytes, ones));
-      if (mask) {
-        const plain = <usize>ctz(mask);
-        p += plain;
-        to -= plain;
-        break;
-      }
-      p += 16;
-      to -= 16;
+  let block = blocks;
+  for (let c = 0; c < components; c++) {
+    const h = c ? 1 : across;
+    const v = c ? 1 : down;
+    for (let i = h * v; i > 0; i--) {
+      store<usize>(block, dcTableOf(c), DC);
+      store<usize>(block, acTableOf(c), AC);
+      store<usize>(block, predictions + c * 4, PREDICTION);
+      store<usize>(block, quantiserOf(c), QUANTISER);
+      store<i32>(block, h * 8, STEP);
+      store<i32>(block, mcus * h * 8, STRIDE);
+      block += FIELDS;
     }
-    // Here, or within the last 16 bytes: one byte at a time.
-    if (p >= end) break;
-    const byte = load<u8>(p);
-    if (byte === 0xff) {
-      let next = p + 1;
-      while (next < end && load<u8>(next) === 0xff) next++;
-      if (next >= end || load<u8>(next) !== 0) break;
-      p = next;
-    }
-    p++;
-    to--;
-    store<u8>(to, byte);
   }
-  markerAt = p;
-  segmentBits = (<u32>(top - to)) << 3;
+  blocksEnd = block;
 }
 
-/** Goes on behind the restart marker number `index`, which must be next. */
-export function restart(index: i32): bool {
-  let p = markerAt;
-  while (p < scanEnd && load<u8>(p) === 0xff) p++;
-  if (p === markerAt || p >= scanEnd || <i32>load<u8>(p) !== 0xd0 + (index & 7)) return false;
-  begin(p + 1);
-  return true;
+/** The next MCU that is kept is the first in row `row` of the planes at `out`, which have `rows` rows of MCUs. */
+export function beginRow(out: usize, row: i32, rows: i32): void {
+  let block = blocks;
+  let plane = out;
+  for (let c = 0; c < components; c++) {
+    const h = c ? 1 : across;
+    const v = c ? 1 : down;
+    const stride = load<i32>(block, STRIDE);
+    const left = plane + <usize>(row * v * 8 * stride);
+    for (let i = 0; i < v; i++)
+      for (let j = 0; j < h; j++) {
+        store<usize>(block, left + <usize>(i * 8 * stride + j * 8), OUT);
+        block += FIELDS;
+      }
+    plane += <usize>(rows * v * 8 * stride);
+  }
 }
 
-function window(bit: u32): u64 {
-  return load<u64>(top - 8 - <usize>(bit >> 3)) << (<u64>(bit & 7));
+/** At the scan's begin and after each restart marker. */
+export function resetPredictions(): void {
+  memory.fill(predictions, 0, 12);
 }
 
-function entryAt(table: usize, bits: u64): u32 {
-  return load<u32>(table + ((<usize>(bits >> (64 - INDEX_BITS))) << 2));
+// The next bits are the upper ones of `bits`, as many as the lower six bits of `left` say; those behind them are the ones
+// at the top of a load from `source`.
+
+function refill(bits: u64, source: usize, left: u64): u64 {
+  return bits | (load<u64>(source) >> left);
+}
+
+/** After refill(): where the next load is, when `left` becomes left | 56. */
+function behind(source: usize, left: u64): usize {
+  return source - <usize>((~left >> 3) & 7);
+}
+
+function bitAt(source: usize, left: u64): u32 {
+  return ((<u32>(top - 8 - source)) << 3) - <u32>(left & 63);
+}
+
+/** The symbol at the top of `bits`, or 0 for none. */
+function symbolAt(table: usize, bits: u64, ac: bool): u32 {
+  return load<u32>(table + ((<usize>(bits >> (64 - INDEX_BITS))) << 2)) || resolve(table, bits, ac);
+}
+
+/** The value at the top of `bits`, of 63 − `shift` bits. One that begins with 0 is negative, with all bits inverted. */
+function extend(bits: u64, shift: u64): i32 {
+  const sign = <u64>(<i64>~bits >> 63);
+  return <i32>(((((bits ^ sign) >> 1) >> shift) ^ sign) - sign);
+}
+
+function valueAt(symbol: u32, bits: u64): i32 {
+  return extend(bits << (<u64>symbol >> 8), <u64>symbol >> 16);
+}
+
+/** Adds the difference that `symbol` begins to what is predicted. */
+function predict(block: usize, symbol: u32, bits: u64): i32 {
+  const prediction = load<usize>(block, PREDICTION);
+  const level = load<i32>(prediction) + valueAt(symbol, bits);
+  store<i32>(prediction, level);
+  return level;
+}
+
+function put(index: u32, value: i32): void {
+  store<i16>(BLOCK + load<u8>(ZIGZAG + index), value);
 }
 
 function pairAt(table: usize, bits: u64): usize {
-  return table + PAIRS + ((<usize>(bits >> (64 - INDEX_BITS))) << 3);
+  return table + ((<usize>(bits >> (64 - INDEX_BITS))) << 3);
 }
 
-/** The value of `size` bits at the top of `bits`, 1…15. */
-function extend(bits: u64, size: u32): i32 {
-  const raw = <i32>(bits >> <u64>(64 - size));
-  return raw - (~(<i32>(<i64>bits >> 63)) & ((1 << size) - 1));
+/** Puts the coefficients of the pair `at`, which follows `index`, into the block; gives the index of its last. */
+function putPair(at: usize, index: u32, bits: u64): u32 {
+  const first = index + load<u8>(at, PAIRS + PAIR_FIRST);
+  const second = first + load<u8>(at, PAIRS + PAIR_SECOND);
+  put(first, load<u16>(at, PAIRS + PAIR_VALUE));
+  put(second, extend(bits << load<u8>(at, PAIRS + PAIR_OFFSET), load<u8>(at, PAIRS + PAIR_SHIFT)));
+  return second;
 }
 
-/** Adds the next difference of a DC coefficient to what is predicted at `prediction`; gives the bits it took. */
-function readDc(table: usize, bits: u64, prediction: usize): u32 {
-  let entry = entryAt(table, bits);
-  let difference = <i32>entry >> 16;
-  let used = entry & 63;
-  if (entry & LONG) {
-    if (!used) entry = resolve(table, bits, false);
-    if (!entry) broken = true;
-    used = entry & 63;
-    const size = entry >> 16;
-    difference = size ? extend(bits << (<u64>used), size) : 0;
-    used += size;
-  }
-  store<i32>(prediction, load<i32>(prediction) + difference);
-  return used;
+function stringAt(table: usize, bits: u64): u32 {
+  return load<u16>(table + ((<usize>(bits >> (64 - INDEX_BITS))) << 1), STRINGS);
 }
 
-/** Reads the block at `bit` to `out`; gives the bit after it. */
-export function keep(
-  bit: u32,
-  dc: usize,
-  ac: usize,
-  prediction: usize,
-  quantiser: usize,
-  out: usize,
-  stride: usize,
-): u32 {
-  let bits = window(bit);
-  let used = readDc(dc, bits, prediction);
-  bits <<= <u64>used;
-  const level = load<i32>(prediction);
-  store<i16>(BLOCK, level);
-  let index: u32 = 1;
-  let lookups = LOOKUPS - 1;
-  if (used > <u32>INDEX_BITS) {
-    bit += used;
-    bits = window(bit);
-    used = 0;
-  }
-  for (;;) {
-    const at = pairAt(ac, bits);
-    const entry = load<u32>(at);
-    if (entry & LONG) {
-      bit += used;
-      bits = window(bit);
-      const symbol = entry & 63 ? entry : resolve(ac, bits, true);
-      if (!symbol) broken = true;
-      const code = symbol & 63;
-      const size = symbol >> 16;
-      index += (symbol >> 8) & 127;
-      if (size) store<i16>(BLOCK + load<u8>(ZIGZAG + index - 1), extend(bits << (<u64>code), size));
-      bit += code + size;
-      used = 0;
-      if (index >= 64 || broken) break;
-      bits = window(bit);
-      lookups = LOOKUPS;
-      continue;
+/** Decodes `mcus` MCUs from `bit` of the segment on; gives the bit after them, or BROKEN. */
+export function keep(bit: u32, mcus: i32): u32 {
+  let source = top - 8 - <usize>(bit >> 3);
+  let bits = load<u64>(source) << (<u64>(bit & 7));
+  let left: u64 = 56 - <u64>(bit & 7);
+  source -= 7;
+  for (; mcus > 0; mcus--) {
+    for (let block = blocks; block < blocksEnd; block += FIELDS) {
+      bits = refill(bits, source, left);
+      source = behind(source, left);
+      left |= 56;
+      const dc = symbolAt(load<usize>(block, DC), bits, false);
+      if (!dc) return BROKEN;
+      const level = predict(block, dc, bits);
+      store<i16>(BLOCK, level);
+      bits <<= <u64>dc;
+      left -= <u64>dc;
+
+      const ac = load<usize>(block, AC);
+      let index: u32 = 0;
+      do {
+        bits = refill(bits, source, left);
+        source = behind(source, left);
+        left |= 56;
+        let at = pairAt(ac, bits);
+        index = putPair(at, index, bits);
+        let before = bits;
+        bits <<= load<u8>(at, PAIRS);
+        left -= load<u8>(at, PAIRS);
+        if (index < LAST) {
+          at = pairAt(ac, bits);
+          index = putPair(at, index, bits);
+          before = bits;
+          bits <<= load<u8>(at, PAIRS);
+          left -= load<u8>(at, PAIRS);
+          if (index < LAST) {
+            at = pairAt(ac, bits);
+            index = putPair(at, index, bits);
+            before = bits;
+            bits <<= load<u8>(at, PAIRS);
+            left -= load<u8>(at, PAIRS);
+          }
+        }
+        if (index < LAST) continue;
+
+        if (!load<u8>(at, PAIRS)) {
+          // One symbol that has no entry.
+          index -= PAIR_NONE;
+          bits = refill(bits, source, left);
+          source = behind(source, left);
+          left |= 56;
+          const symbol = symbolAt(ac, bits, true);
+          if (!symbol) return BROKEN;
+          index += symbol >> 24;
+          put(index, valueAt(symbol, bits));
+          bits <<= <u64>symbol;
+          left -= <u64>symbol;
+          continue;
+        }
+        const second = <u32>load<u8>(at, PAIRS + PAIR_SECOND);
+        if (second && index - second >= LAST) {
+          // The block ended with the first; the second is the next block's.
+          index -= second;
+          put(index, load<u16>(at, PAIRS + PAIR_VALUE));
+          const symbol = symbolAt(ac, before, true);
+          bits = before << (<u64>symbol);
+          left += load<u8>(at, PAIRS);
+          left -= <u64>symbol;
+        }
+      } while (index < LAST);
+
+      const out = load<usize>(block, OUT);
+      const stride = load<usize>(block, STRIDE);
+      // The end of the block came first.
+      if (index === OVER) flat(level, load<usize>(block, QUANTISER), out, stride);
+      else inverse(load<usize>(block, QUANTISER), out, stride);
+      store<usize>(block, out + load<usize>(block, STEP), OUT);
     }
-    const second = load<u32>(at, 4);
-    bits <<= <u64>entry;
-    used += entry & 63;
-    const before = index + ((entry >> 8) & 127);
-    store<i16>(BLOCK + load<u8>(ZIGZAG + before - 1), entry >> 16);
-    index = before + ((second >> 8) & 127);
-    store<i16>(BLOCK + load<u8>(ZIGZAG + index - 1), second >> 16);
-    if (index >= 64) {
-      if (before >= 64) {
-        // The second symbol, if there is one, is the next block's.
-        store<i16>(BLOCK + load<u8>(ZIGZAG + before - 1), entry >> 16);
-        used -= (entry & 63) - (second & 63);
-        index = before;
+    if (bitAt(source, left) > segmentBits) return BROKEN;
+  }
+  return bitAt(source, left);
+}
+
+/** Reads over `mcus` MCUs from `bit` of the segment on, but for the predictions; gives the bit after them, or BROKEN. */
+export function skip(bit: u32, mcus: i32): u32 {
+  let source = top - 8 - <usize>(bit >> 3);
+  let bits = load<u64>(source) << (<u64>(bit & 7));
+  let left: u64 = 56 - <u64>(bit & 7);
+  source -= 7;
+  for (; mcus > 0; mcus--) {
+    for (let block = blocks; block < blocksEnd; block += FIELDS) {
+      bits = refill(bits, source, left);
+      source = behind(source, left);
+      left |= 56;
+      const dc = symbolAt(load<usize>(block, DC), bits, false);
+      if (!dc) return BROKEN;
+      predict(block, dc, bits);
+      bits <<= <u64>dc;
+      left -= <u64>dc;
+
+      const ac = load<usize>(block, AC);
+      let index: u32 = 0;
+      for (;;) {
+        bits = refill(bits, source, left);
+        source = behind(source, left);
+        left |= 56;
+        let string = stringAt(ac, bits);
+        index += string >> 6;
+        let before = bits;
+        bits <<= <u64>string;
+        left -= <u64>string;
+        if (index < LAST) {
+          string = stringAt(ac, bits);
+          index += string >> 6;
+          before = bits;
+          bits <<= <u64>string;
+          left -= <u64>string;
+          if (index < LAST) {
+            string = stringAt(ac, bits);
+            index += string >> 6;
+            before = bits;
+            bits <<= <u64>string;
+            left -= <u64>string;
+          }
+        }
+        if (index < LAST) continue;
+        // The string's end is the block's: its last coefficient, or the code for its end behind another one.
+        if (index === LAST || index - OVER < LAST) break;
+
+        // A symbol without an entry, or a string that goes on in the next block: one symbol.
+        index -= string >> 6;
+        left += <u64>string;
+        bits = refill(before, source, left);
+        source = behind(source, left);
+        left |= 56;
+        const symbol = symbolAt(ac, bits, true);
+        if (!symbol) return BROKEN;
+        index += symbol >> 24;
+        bits <<= <u64>symbol;
+        left -= <u64>symbol;
+        if (index >= LAST) break;
       }
-      break;
     }
-    if (--lookups === 0) {
-      bit += used;
-      bits = window(bit);
-      used = 0;
-      lookups = LOOKUPS;
-    }
+    if (bitAt(source, left) > segmentBits) return BROKEN;
   }
-  // The end of the block came first.
-  if (index === 1 + OVER) flat(level, quantiser, out, stride);
-  else inverse(quantiser, out, stride);
-  return bit + used;
-}
-
-/** Reads over the block at `bit`, but for its prediction; gives the bit after it. */
-export function skip(bit: u32, dc: usize, ac: usize, prediction: usize): u32 {
-  let bits = window(bit);
-  let used = readDc(dc, bits, prediction);
-  bits <<= <u64>used;
-  let index: u32 = 1;
-  let lookups = LOOKUPS - 1;
-  if (used > <u32>INDEX_BITS) {
-    bit += used;
-    bits = window(bit);
-    used = 0;
-  }
-  for (;;) {
-    const at = pairAt(ac, bits);
-    const entry = load<u32>(at);
-    if (entry & LONG) {
-      bit += used;
-      bits = window(bit);
-      const symbol = entry & 63 ? entry : resolve(ac, bits, true);
-      if (!symbol) broken = true;
-      bit += (symbol & 63) + (symbol >> 16);
-      index += (symbol >> 8) & 127;
-      used = 0;
-      if (index >= 64 || broken) break;
-      bits = window(bit);
-      lookups = LOOKUPS;
-      continue;
-    }
-    const second = load<u32>(at, 4);
-    bits <<= <u64>entry;
-    used += entry & 63;
-    const before = index + ((entry >> 8) & 127);
-    index = before + ((second >> 8) & 127);
-    if (index >= 64) {
-      if (before >= 64) used -= (entry & 63) - (second & 63);
-      break;
-    }
-    if (--lookups === 0) {
-      bit += used;
-      bits = window(bit);
-      used = 0;
-      lookups = LOOKUPS;
-    }
-  }
-  return bit + used;
+  return bitAt(source, left);
 }

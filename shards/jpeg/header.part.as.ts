@@ -23,7 +23,7 @@ export let restartInterval: i32 = 0;
 export let scanStart: usize = 0;
 export let scanEnd: usize = 0;
 
-/** Quantisation tables as sixteen-bit factors in natural order; the one of a component is looked up when the scan begins. */
+/** Quantisation tables as sixteen-bit factors in the order of a block; the one of a component is looked up when the scan begins. */
 const quantisation: usize = memory.data(TABLES * 128, 16);
 let quantisationDefined: i32 = 0;
 

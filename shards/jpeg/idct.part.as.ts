@@ -1,39 +1,52 @@
 // The inverse DCT of libjpeg's "islow" (Loeffler, Ligtenberg and Moschytz with 13-bit constants), one 8 × 8 block at a
 // time; the same bits as libjpeg's.
+//
+// A block lies as the first pass takes it, in pairs whose dot products with two constants are what libjpeg does in two
+// steps: columns 0 4 2 6, then columns 7 1 3 5; of four columns the rows 0 and 4, then 2 and 6, 7 and 1, 3 and 5, each
+// 16 bytes. So nothing has to be interleaved in either pass.
 
-/** Byte offset in a block of each coefficient of the scan's zigzag order. Runs beyond the block's end give its last
- * coefficient, as in libjpeg, and from OVER on (the end of a block is a run, too) what lies behind the block. */
+/** Byte offset in a block of each coefficient of the scan's zigzag order, and of factors in a quantisation table. Runs beyond
+ * the block's end give its last coefficient, as in libjpeg; and from 80 on (the end of a block is a run, too) what lies
+ * behind the block. */
 export const ZIGZAG: usize = memory.data<u8>([
-  0, 2, 16, 32, 18, 4, 6, 20, 34, 48, 64, 50, 36, 22, 8, 10, 24, 38, 52, 66, 80, 96, 82, 68, 54, 40, 26, 12, 14, 28, 42,
-  56, 70, 84, 98, 112, 114, 100, 86, 72, 58, 44, 30, 46, 60, 74, 88, 102, 116, 118, 104, 90, 76, 62, 78, 92, 106, 120,
-  122, 108, 94, 110, 124, 126, 126, 126, 126, 126, 126, 126, 126, 126, 126, 126, 126, 126, 126, 126, 126, 126, 128, 128,
+  0, 68, 34, 16, 102, 8, 72, 42, 84, 48, 2, 116, 24, 106, 4, 76, 38, 88, 56, 70, 50, 18, 118, 10, 120, 20, 110, 12, 64,
+  46, 92, 52, 74, 58, 86, 32, 100, 26, 122, 6, 124, 28, 98, 80, 60, 78, 54, 90, 40, 104, 22, 126, 14, 112, 66, 62, 94,
+  36, 108, 30, 114, 82, 44, 96, 96, 96, 96, 96, 96, 96, 96, 96, 96, 96, 96, 96, 96, 96, 96, 96, 128, 128, 128, 128, 128,
+  128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128,
+  128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128,
+  128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128,
+  128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128,
   128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128,
   128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128,
   128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128,
   128, 128, 128, 128, 128, 128, 128, 128, 128, 128,
 ]);
-/** What the end of a block adds to the coefficient's index: from any of them beyond every run. */
-export const OVER: i32 = 80;
+/** The index of the last coefficient. */
+export const LAST: u32 = 63;
 
 /** The block that is decoded, i16 [8, 8], zero between blocks; one coefficient behind it takes what is dropped. */
 export const BLOCK_BYTES: i32 = 144;
 export const BLOCK: usize = memory.data(BLOCK_BYTES, 16);
+
+/** i16 after the first pass: rows 0 and 1 of columns 0 4 2 6, rows 2 and 3, and so on; then of columns 7 1 3 5. */
 const rows: usize = memory.data(128, 16);
+/** i16 after the second pass: columns 0 and 1 of four rows, columns 2 and 3, and so on. */
+const columns: usize = memory.data(64, 16);
 
-function low(a: v128, b: v128): v128 {
-  return v128.shuffle<i16>(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
-}
+/** A pair of constants after the other, four times each. In memory, for V8 would put them together in three steps. */
+const constants: usize = memory.data<i16>(
+  [
+    8192, 8192, 8192, 8192, 8192, 8192, 8192, 8192, 8192, -8192, 8192, -8192, 8192, -8192, 8192, -8192, 10703, 4433,
+    10703, 4433, 10703, 4433, 10703, 4433, 4433, -10704, 4433, -10704, 4433, -10704, 4433, -10704, -4927, -7373, -4927,
+    -7373, -4927, -7373, -4927, -7373, -7373, 4926, -7373, 4926, -7373, 4926, -7373, 4926, -20995, -4176, -20995, -4176,
+    -20995, -4176, -20995, -4176, 4177, -20995, 4177, -20995, 4177, -20995, 4177, -20995, -6436, 9633, -6436, 9633,
+    -6436, 9633, -6436, 9633, 9633, 6437, 9633, 6437, 9633, 6437, 9633, 6437,
+  ],
+  16,
+);
 
-function high(a: v128, b: v128): v128 {
-  return v128.shuffle<i16>(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
-}
-
-function low32(a: v128, b: v128): v128 {
-  return v128.shuffle<i32>(a, b, 0, 4, 1, 5);
-}
-
-function high32(a: v128, b: v128): v128 {
-  return v128.shuffle<i32>(a, b, 2, 6, 3, 7);
+function constant(index: usize): v128 {
+  return v128.load(constants + (index << 4));
 }
 
 function add(a: v128, b: v128): v128 {
@@ -48,165 +61,95 @@ function dot(a: v128, b: v128): v128 {
   return i32x4.dot_i16x8_s(a, b);
 }
 
-function put(row: i32, lo: v128, hi: v128, shift: i32): void {
-  v128.store(rows + ((<usize>row) << 4), i16x8.narrow_i32x4_s(i32x4.shr_s(lo, shift), i32x4.shr_s(hi, shift)));
-}
-
-function factor(quantiser: usize, row: usize): v128 {
-  return i16x8.mul(v128.load(BLOCK + (row << 4)), v128.load(quantiser + (row << 4)));
-}
-
-function row(index: usize): v128 {
-  return v128.load(rows + (index << 4));
-}
-
-function pair(upper: usize): v128 {
-  const bytes = i8x16.narrow_i16x8_s(row(upper), row(upper + 1));
-  // From −128…127 to 0…255, and the two rows' bytes alternate.
-  const shifted = v128.xor(bytes, i8x16.splat(-128));
-  return v128.shuffle<i8>(shifted, shifted, 0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
-}
-
 /**
- * One pass over eight columns, to `rows`. Columns first, which leaves two bits of fraction (`Out` is i16), then rows, which
- * gives samples around 0 (i8). One instance each, for constant shifts.
+ * One pass over four columns: from the pairs of their rows to eight rows of four at `to`, as i16, after a shift to the
+ * right. `rounding` is added before.
  */
-function transform<Out>(r0: v128, r1: v128, r2: v128, r3: v128, r4: v128, r5: v128, r6: v128, r7: v128): void {
+function pass<Out>(e04: v128, e26: v128, o71: v128, o35: v128, rounding: v128, to: usize): void {
   const shift = sizeof<Out>() === 2 ? 11 : 18;
-  // Each constant is libjpeg's 13-bit one or a sum of two: a dot product of two rows does what it does in two steps.
-  const k26a = i16x8(10703, 4433, 10703, 4433, 10703, 4433, 10703, 4433);
-  const k26b = i16x8(4433, -10704, 4433, -10704, 4433, -10704, 4433, -10704);
-  const plus = i16x8(8192, 8192, 8192, 8192, 8192, 8192, 8192, 8192);
-  const minus = i16x8(8192, -8192, 8192, -8192, 8192, -8192, 8192, -8192);
-  const kz3 = i16x8(-6436, 9633, -6436, 9633, -6436, 9633, -6436, 9633);
-  const kz4 = i16x8(9633, 6437, 9633, 6437, 9633, 6437, 9633, 6437);
-  const k71a = i16x8(-4927, -7373, -4927, -7373, -4927, -7373, -4927, -7373);
-  const k71b = i16x8(-7373, 4926, -7373, 4926, -7373, 4926, -7373, 4926);
-  const k53a = i16x8(-4176, -20995, -4176, -20995, -4176, -20995, -4176, -20995);
-  const k53b = i16x8(-20995, 4177, -20995, 4177, -20995, 4177, -20995, 4177);
+  const z = i16x8.add(o71, o35);
+  const t0 = add(dot(e04, constant(0)), rounding);
+  const t1 = add(dot(e04, constant(1)), rounding);
+  const t3 = dot(e26, constant(2));
+  const t2 = dot(e26, constant(3));
+  const y3 = dot(z, constant(8));
+  const y4 = dot(z, constant(9));
+  const b0 = add(dot(o71, constant(4)), y3);
+  const b3 = add(dot(o71, constant(5)), y4);
+  const b1 = add(dot(o35, constant(6)), y4);
+  const b2 = add(dot(o35, constant(7)), y3);
+  const a0 = add(t0, t3);
+  const a3 = sub(t0, t3);
+  const a1 = add(t1, t2);
+  const a2 = sub(t1, t2);
+  v128.store(to, narrow(add(a0, b3), add(a1, b2), shift));
+  v128.store(to, narrow(sub(a1, b2), sub(a0, b3), shift), 48);
+  v128.store(to, narrow(add(a2, b1), add(a3, b0), shift), 16);
+  v128.store(to, narrow(sub(a3, b0), sub(a2, b1), shift), 32);
+}
 
-  const half = i32x4.splat(1 << (shift - 1));
-  const e26l = low(r2, r6);
-  const e26h = high(r2, r6);
-  const e04l = low(r0, r4);
-  const e04h = high(r0, r4);
-  const t0l = add(dot(e04l, plus), half);
-  const t0h = add(dot(e04h, plus), half);
-  const t1l = add(dot(e04l, minus), half);
-  const t1h = add(dot(e04h, minus), half);
-  const t2l = dot(e26l, k26b);
-  const t2h = dot(e26h, k26b);
-  const t3l = dot(e26l, k26a);
-  const t3h = dot(e26h, k26a);
-  const z3 = i16x8.add(r7, r3);
-  const z4 = i16x8.add(r5, r1);
-  const zl = low(z3, z4);
-  const zh = high(z3, z4);
-  const y3l = dot(zl, kz3);
-  const y3h = dot(zh, kz3);
-  const y4l = dot(zl, kz4);
-  const y4h = dot(zh, kz4);
-  const o71l = low(r7, r1);
-  const o71h = high(r7, r1);
-  const o53l = low(r5, r3);
-  const o53h = high(r5, r3);
-  const a0l = add(t0l, t3l);
-  const a0h = add(t0h, t3h);
-  const b3l = add(dot(o71l, k71b), y4l);
-  const b3h = add(dot(o71h, k71b), y4h);
-  put(0, add(a0l, b3l), add(a0h, b3h), shift);
-  put(7, sub(a0l, b3l), sub(a0h, b3h), shift);
-  const a1l = add(t1l, t2l);
-  const a1h = add(t1h, t2h);
-  const b2l = add(dot(o53l, k53b), y3l);
-  const b2h = add(dot(o53h, k53b), y3h);
-  put(1, add(a1l, b2l), add(a1h, b2h), shift);
-  put(6, sub(a1l, b2l), sub(a1h, b2h), shift);
-  const a2l = sub(t1l, t2l);
-  const a2h = sub(t1h, t2h);
-  const b1l = add(dot(o53l, k53a), y4l);
-  const b1h = add(dot(o53h, k53a), y4h);
-  put(2, add(a2l, b1l), add(a2h, b1h), shift);
-  put(5, sub(a2l, b1l), sub(a2h, b1h), shift);
-  const a3l = sub(t0l, t3l);
-  const a3h = sub(t0h, t3h);
-  const b0l = add(dot(o71l, k71a), y3l);
-  const b0h = add(dot(o71h, k71a), y3h);
-  put(3, add(a3l, b0l), add(a3h, b0h), shift);
-  put(4, sub(a3l, b0l), sub(a3h, b0h), shift);
+function narrow(a: v128, b: v128, shift: i32): v128 {
+  return i16x8.narrow_i32x4_s(i32x4.shr_s(a, shift), i32x4.shr_s(b, shift));
+}
+
+/** Of the 16 coefficients at `at`, which become zero. */
+function scaled(quantiser: usize, at: usize): v128 {
+  const coefficients = v128.load(BLOCK + at);
+  v128.store(BLOCK + at, i32x4.splat(0));
+  return i16x8.mul(coefficients, v128.load(quantiser + at));
+}
+
+/** The first pass over the four columns at `at`; it leaves two bits of fraction. */
+function fourColumns(quantiser: usize, at: usize): void {
+  const e04 = scaled(quantiser, at);
+  const e26 = scaled(quantiser, at + 16);
+  const o71 = scaled(quantiser, at + 32);
+  const o35 = scaled(quantiser, at + 48);
+  pass<i16>(e04, e26, o71, o35, i32x4.splat(1 << 10), rows + at);
+}
+
+/** The second pass over the four rows at `at`; to bytes from 0 on. */
+function fourRows(at: usize, out: usize, stride: usize): void {
+  const even01 = v128.load(rows + at);
+  const even23 = v128.load(rows + at, 16);
+  const odd01 = v128.load(rows + at, 64);
+  const odd23 = v128.load(rows + at, 80);
+  pass<i8>(
+    v128.shuffle<i32>(even01, even23, 0, 2, 4, 6),
+    v128.shuffle<i32>(even01, even23, 1, 3, 5, 7),
+    v128.shuffle<i32>(odd01, odd23, 0, 2, 4, 6),
+    v128.shuffle<i32>(odd01, odd23, 1, 3, 5, 7),
+    // From −128…127 to 0…255.
+    i32x4.splat((1 << 17) + (128 << 18)),
+    columns,
+  );
+  const c03 = i8x16.narrow_i16x8_u(v128.load(columns), v128.load(columns, 16));
+  const c47 = i8x16.narrow_i16x8_u(v128.load(columns, 32), v128.load(columns, 48));
+  // Thrice interleaved, columns have become rows.
+  const c0415 = low(c03, c47);
+  const c2637 = high(c03, c47);
+  const c0246 = low(c0415, c2637);
+  const c1357 = high(c0415, c2637);
+  const r01 = low(c0246, c1357);
+  const r23 = high(c0246, c1357);
+  v128.store64_lane(out, r01, 0);
+  v128.store64_lane(out + stride, r01, 1);
+  v128.store64_lane(out + 2 * stride, r23, 0);
+  v128.store64_lane(out + 3 * stride, r23, 1);
+}
+
+function low(a: v128, b: v128): v128 {
+  return v128.shuffle<i8>(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+
+function high(a: v128, b: v128): v128 {
+  return v128.shuffle<i8>(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
 
 /** BLOCK times `quantiser`, transformed, to eight rows of eight bytes, `stride` apart; BLOCK is zero afterwards. */
 export function inverse(quantiser: usize, out: usize, stride: usize): void {
-  transform<i16>(
-    factor(quantiser, 0),
-    factor(quantiser, 1),
-    factor(quantiser, 2),
-    factor(quantiser, 3),
-    factor(quantiser, 4),
-    factor(quantiser, 5),
-    factor(quantiser, 6),
-    factor(quantiser, 7),
-  );
-  const zero = i32x4.splat(0);
-  for (let i: usize = 0; i < 128; i += 16) v128.store(BLOCK + i, zero);
-
-  // Columns become rows.
-  const s0 = low(row(0), row(1));
-  const s1 = high(row(0), row(1));
-  const s2 = low(row(2), row(3));
-  const s3 = high(row(2), row(3));
-  const s4 = low(row(4), row(5));
-  const s5 = high(row(4), row(5));
-  const s6 = low(row(6), row(7));
-  const s7 = high(row(6), row(7));
-  const d0 = low32(s0, s2);
-  const d1 = high32(s0, s2);
-  const d2 = low32(s1, s3);
-  const d3 = high32(s1, s3);
-  const d4 = low32(s4, s6);
-  const d5 = high32(s4, s6);
-  const d6 = low32(s5, s7);
-  const d7 = high32(s5, s7);
-  transform<i8>(
-    v128.shuffle<i64>(d0, d4, 0, 2),
-    v128.shuffle<i64>(d0, d4, 1, 3),
-    v128.shuffle<i64>(d1, d5, 0, 2),
-    v128.shuffle<i64>(d1, d5, 1, 3),
-    v128.shuffle<i64>(d2, d6, 0, 2),
-    v128.shuffle<i64>(d2, d6, 1, 3),
-    v128.shuffle<i64>(d3, d7, 0, 2),
-    v128.shuffle<i64>(d3, d7, 1, 3),
-  );
-
-  const p0 = pair(0);
-  const p1 = pair(2);
-  const p2 = pair(4);
-  const p3 = pair(6);
-  const q0 = low(p0, p1);
-  const q1 = high(p0, p1);
-  const q2 = low(p2, p3);
-  const q3 = high(p2, p3);
-  const o0 = low32(q0, q2);
-  const o1 = high32(q0, q2);
-  const o2 = low32(q1, q3);
-  const o3 = high32(q1, q3);
-  let to = out;
-  v128.store64_lane(to, o0, 0);
-  to += stride;
-  v128.store64_lane(to, o0, 1);
-  to += stride;
-  v128.store64_lane(to, o1, 0);
-  to += stride;
-  v128.store64_lane(to, o1, 1);
-  to += stride;
-  v128.store64_lane(to, o2, 0);
-  to += stride;
-  v128.store64_lane(to, o2, 1);
-  to += stride;
-  v128.store64_lane(to, o3, 0);
-  to += stride;
-  v128.store64_lane(to, o3, 1);
+  for (let at: usize = 0; at < 128; at += 64) fourColumns(quantiser, at);
+  for (let at: usize = 0; at < 64; at += 32) fourRows(at, out + (at >> 3) * stride, stride);
 }
 
 /** The same for a block whose only coefficient is `dc`: all its samples are equal. */

@@ -3,38 +3,35 @@
 // The caller lays out the memory: the file, room for its scan without stuffing, and the planes. Everything before the
 // crop is read for its length alone; everything after the crop's last MCU is not read.
 
-import { beginScan, broken, keep, markerAt, predictions, restart, segmentBits, skip } from './entropy.part.as';
+import { BROKEN, beginRow, beginScan, keep, resetPredictions, skip } from './entropy.part.as';
 import {
   across,
-  acTableOf,
   components,
   DAMAGED,
-  dcTableOf,
   down,
   height,
   OK,
   parse,
-  quantiserOf,
   restartInterval,
   scanEnd,
   scanStart,
   width,
 } from './header.part.as';
 import { colourRows, greyRows } from './rgb.part.as';
+import { firstSegment, markerAt, nextSegment, segmentBits } from './segment.part.as';
 
-// Of each component, for decode().
-const strides: usize = memory.data(3 * 4, 4);
-const planes: usize = memory.data(3 * 4, 4);
-const quantisers: usize = memory.data(3 * 4, 4);
-const dcTables: usize = memory.data(3 * 4, 4);
-const acTables: usize = memory.data(3 * 4, 4);
 const found: usize = memory.data(6 * 4, 4);
 
-/** The most bits that the last decode() left over of a segment which it read to its last MCU. */
+// What the last decode() has left: the planes, and the most bits left over of a segment that was read to its last MCU.
+let luma: usize = 0;
+let lumaStride: i32 = 0;
+let cb: usize = 0;
+let cr: usize = 0;
+let chromaStride: i32 = 0;
 let unread: u32 = 0;
 
-export { scratchBytes } from './entropy.part.as';
 export { rgbScratchBytes } from './rgb.part.as';
+export { scratchBytes } from './segment.part.as';
 
 /** Reads the header of the file: 0, or 1 for one that is not supported, 2 for a damaged one. */
 export function header(file: usize, length: i32): i32 {
@@ -64,52 +61,37 @@ export function heap(): usize {
 export function decode(scratch: usize, out: usize, left: i32, upper: i32, right: i32, lower: i32): i32 {
   const mcus = (width + 8 * across - 1) / (8 * across);
   if (left < 0 || upper < 0 || left >= right || upper >= lower || right > mcus) return DAMAGED;
-  let plane = out;
-  for (let c = 0; c < components; c++) {
-    const stride = (right - left) * 8 * (c ? 1 : across);
-    store<i32>(planes + c * 4, <i32>plane);
-    store<i32>(strides + c * 4, stride);
-    store<i32>(quantisers + c * 4, <i32>quantiserOf(c));
-    store<i32>(dcTables + c * 4, <i32>dcTableOf(c));
-    store<i32>(acTables + c * 4, <i32>acTableOf(c));
-    plane += <usize>(stride * (lower - upper) * 8 * (c ? 1 : down));
-  }
-  beginScan(scratch);
+  chromaStride = (right - left) * 8;
+  lumaStride = chromaStride * across;
+  luma = out;
+  cb = luma + <usize>(lumaStride * (lower - upper) * 8 * down);
+  cr = cb + <usize>(chromaStride * (lower - upper) * 8);
   unread = 0;
+  beginScan(right - left);
+  firstSegment(scratch);
+  resetPredictions();
   let bit: u32 = 0;
-  let untilRestart = restartInterval;
+  let untilRestart = restartInterval || i32.MAX_VALUE;
   let restarts = 0;
   for (let y = 0; y < lower; y++) {
+    const row = y - upper;
+    if (row >= 0) beginRow(out, row, lower - upper);
     const last = y === lower - 1 ? right : mcus;
-    for (let x = 0; x < last; x++) {
-      if (restartInterval) {
-        if (untilRestart === 0) {
-          unread = max(unread, segmentBits - bit);
-          if (!restart(restarts++)) return DAMAGED;
-          bit = 0;
-          untilRestart = restartInterval;
-        }
-        untilRestart--;
+    for (let x = 0; x < last; ) {
+      if (untilRestart === 0) {
+        unread = max(unread, segmentBits - bit);
+        if (!nextSegment(restarts++)) return DAMAGED;
+        resetPredictions();
+        bit = 0;
+        untilRestart = restartInterval;
       }
-      const wanted = y >= upper && x >= left && x < right;
-      for (let c = 0; c < components; c++) {
-        const dc = <usize>load<i32>(dcTables + c * 4);
-        const ac = <usize>load<i32>(acTables + c * 4);
-        const prediction = predictions + <usize>(c << 2);
-        const h = c ? 1 : across;
-        const v = c ? 1 : down;
-        if (wanted) {
-          const stride = <usize>load<i32>(strides + c * 4);
-          const quantiser = <usize>load<i32>(quantisers + c * 4);
-          let row =
-            <usize>load<i32>(planes + c * 4) + <usize>((y - upper) * v * 8) * stride + <usize>((x - left) * h * 8);
-          for (let i = 0; i < v; i++) {
-            for (let j = 0; j < h; j++) bit = keep(bit, dc, ac, prediction, quantiser, row + <usize>(j * 8), stride);
-            row += stride << 3;
-          }
-        } else for (let i = h * v; i > 0; i--) bit = skip(bit, dc, ac, prediction);
-      }
-      if (bit > segmentBits || broken) return DAMAGED;
+      const wanted = row >= 0 && x >= left && x < right;
+      const end = wanted ? right : row >= 0 && x < left ? left : last;
+      const run = min(end - x, untilRestart);
+      bit = wanted ? keep(bit, run) : skip(bit, run);
+      if (bit === BROKEN) return DAMAGED;
+      x += run;
+      if (restartInterval) untilRestart -= run;
     }
   }
   unread = max(unread, segmentBits - bit);
@@ -131,18 +113,6 @@ export function readsWhole(): bool {
  * up to 49 bytes behind it.
  */
 export function rgb(first: i32, end: i32, scratch: usize, out: usize): void {
-  const luma = <usize>load<i32>(planes);
-  if (components === 1) greyRows(luma, load<i32>(strides), first, end, out);
-  else
-    colourRows(
-      luma,
-      load<i32>(strides),
-      <usize>load<i32>(planes, 4),
-      <usize>load<i32>(planes, 8),
-      load<i32>(strides, 4),
-      first,
-      end,
-      scratch,
-      out,
-    );
+  if (components === 1) greyRows(luma, lumaStride, first, end, out);
+  else colourRows(luma, lumaStride, cb, cr, chromaStride, first, end, scratch, out);
 }
