@@ -6,6 +6,7 @@ import { basename, join } from 'node:path';
 import { PACK_DEFAULTS, pack } from '#preprocess';
 import {
   decodeIndex,
+  MANIFEST_FORMAT,
   openSplit,
   type PackedSample,
   parseBuckets,
@@ -52,7 +53,7 @@ type Photo = Omit<PackedSample, 'key' | 'position'>;
 /** @param images of the photo set that they are made from */
 export async function loaderSets(images: number, say: (line: string) => void): Promise<LoaderSets> {
   const photos = await photoSet(images, say);
-  const settings = { VERSION, photos: photos.dir, BUCKETS, pack: PACK_DEFAULTS };
+  const settings = { VERSION, format: MANIFEST_FORMAT, photos: photos.dir, BUCKETS, pack: PACK_DEFAULTS };
   const home = await cachedFolder({
     name: 'bench-loaders',
     settings,
