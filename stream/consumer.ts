@@ -8,7 +8,7 @@ import { imageBytes, type Plan, placeOf, resolutionsOf } from './plan.ts';
 import { type RecordTensors, readRecord } from './record.ts';
 import { TopicReaders } from './topic-readers.ts';
 import { topicsOf } from './topics.ts';
-import type { Transport } from './transport/transport.ts';
+import type { LogRecord, Transport } from './transport/transport.ts';
 
 /** A lane's slice of a step: its chunks in order. */
 export interface LaneStep {
@@ -18,6 +18,14 @@ export interface LaneStep {
   readonly samples: number;
   /** When its ledger record was known here, ms since the epoch. */
   readonly writtenAt: number;
+  /** The chunks were used: their memory goes to later ones, so they are not to be read after it. */
+  release(): void;
+}
+
+/** A chunk with its record's memory. */
+interface HeldChunk {
+  readonly tensors: RecordTensors;
+  release(): void;
 }
 
 export interface ConsumeOptions {
@@ -47,17 +55,12 @@ export class Consumer {
   readonly #readers: TopicReaders;
   readonly #queues: Map<number, ByteQueue<LaneStep>>;
   /** Of `evaluation`, of which one runs at a time. */
-  readonly #evaluating: StepDigest;
+  readonly #evaluating = new StepDigest();
   readonly #lanes: Promise<void>[];
   #next: number;
   #closed = false;
 
-  private constructor(
-    options: ConsumeOptions,
-    opened: Awaited<ReturnType<typeof openLedgers>>,
-    evaluating: StepDigest,
-  ) {
-    this.#evaluating = evaluating;
+  private constructor(options: ConsumeOptions, opened: Awaited<ReturnType<typeof openLedgers>>) {
     this.#options = options;
     this.#plan = options.meta.plan;
     this.#ledgers = opened.ledgers;
@@ -72,7 +75,7 @@ export class Consumer {
 
   static async open(options: ConsumeOptions): Promise<Consumer> {
     const { transport, run, lanes, fromStep } = options;
-    return new Consumer(options, await openLedgers(transport, run, lanes, fromStep), await StepDigest.create());
+    return new Consumer(options, await openLedgers(transport, run, lanes, fromStep));
   }
 
   /** The next step, all lanes in order; null at the plan's end. */
@@ -90,7 +93,8 @@ export class Consumer {
   }
 
   /**
-   * The val split at a resolution, chunk by chunk in order, read anew at each call. A lane's digest is checked after its
+   * The val split at a resolution, chunk by chunk in order, read anew at each call. A chunk may be read until the next one
+   * is asked for. A lane's digest is checked after its
    * last chunk, so scores count only when the generator has ended.
    */
   async *evaluation(resolution: number): AsyncGenerator<RecordTensors> {
@@ -101,7 +105,10 @@ export class Consumer {
       // A lane's val record precedes its train records of the phase, so this never takes a record that the lane awaits.
       const entry = await this.#ledger(lane).wait(topics.val(resolution), VAL_STEP);
       if (!entry) return;
-      yield* this.#readStep(entry, this.#evaluating);
+      for await (const { tensors, release } of this.#readStep(entry, this.#evaluating)) {
+        yield tensors;
+        release();
+      }
     }
   }
 
@@ -130,7 +137,7 @@ export class Consumer {
     const ledger = this.#ledger(lane);
     const topics = topicsOf(run);
     try {
-      const digest = await StepDigest.create();
+      const digest = new StepDigest();
       for (let step = fromStep; step < this.#plan.steps; step++) {
         const { phase } = placeOf(this.#plan, step);
         if (!(await queue.room(this.#laneBytes(step)))) return;
@@ -138,10 +145,14 @@ export class Consumer {
         if (!entry) return;
         const writtenAt = performance.timeOrigin + performance.now();
         this.#openAhead(step);
-        const chunks: RecordTensors[] = [];
-        for await (const chunk of this.#readStep(entry, digest)) chunks.push(chunk);
+        const held: HeldChunk[] = [];
+        for await (const chunk of this.#readStep(entry, digest)) held.push(chunk);
         ledger.forgetBelow(step + 1);
-        queue.push({ lane, step, chunks, samples: entry.samples, writtenAt });
+        const chunks = held.map(({ tensors }) => tensors);
+        const release = () => {
+          for (const chunk of held.splice(0)) chunk.release();
+        };
+        queue.push({ lane, step, chunks, samples: entry.samples, writtenAt, release });
       }
       queue.end();
     } catch (error) {
@@ -172,7 +183,7 @@ export class Consumer {
    * First occurrences of the step's chunks in [offset, end), in order. A producer appends them in order, so what stands
    * between them is skipped: a paused owner's records, or half a step's.
    */
-  async *#readStep(entry: LedgerRecord, digest: StepDigest): AsyncGenerator<RecordTensors> {
+  async *#readStep(entry: LedgerRecord, digest: StepDigest): AsyncGenerator<HeldChunk> {
     const { topic, lane, step } = entry;
     digest.begin();
     let found = 0;
@@ -191,20 +202,21 @@ export class Consumer {
         positions.set(lane, position);
       }
       while (position < entry.end) {
-        const record = await reader.next(lane);
+        const record = await reader.next(lane).catch((error: unknown) => Promise.reject(inStep(entry, error)));
         if (!record) throw new Error(`the reader of ${topic} was closed`);
         if (record.offset > position) await this.#checkRetained(entry);
         position = record.offset + 1;
         positions.set(lane, position);
-        const { id, tensors } = readRecord(record.value, `${where(entry)} at offset ${record.offset}`);
+        const { id, tensors } = readIn(entry, record);
         if (id.plan !== this.#options.meta.planHash) throw foreignPlan(entry, id.plan, this.#options.meta.planHash);
         if (id.step !== step || id.lane !== lane || id.chunk !== found) {
           this.counters.skipped++;
+          reader.release(record);
           continue;
         }
         digest.add(record.value);
         found++;
-        yield tensors;
+        yield { tensors, release: () => reader.release(record) };
       }
     }
     if (found !== entry.chunks) throw chunkMissing(entry, found);
@@ -224,6 +236,23 @@ export class Consumer {
       remedy: `regenerate it: stream produce --run ${run} --transport ${transport.url} --from-step ${entry.step} --shards DIR --recipe RECIPE`,
     });
   }
+}
+
+/** @throws Fault that tells how to make the step again, where the bytes are no record */
+function readIn(entry: LedgerRecord, { offset, value }: LogRecord): ReturnType<typeof readRecord> {
+  try {
+    return readRecord(value, `${where(entry)} at offset ${offset}`);
+  } catch (error) {
+    throw inStep(entry, error);
+  }
+}
+
+/** A Fault of bytes that are lost or damaged says which step has to be made again. */
+function inStep(entry: LedgerRecord, error: unknown): unknown {
+  if (!(error instanceof Fault) || !['record-lost', 'safetensors-damaged', 'record-incomplete'].includes(error.code))
+    return error;
+  const remedy = `bytes of the log are lost or damaged; regenerate with stream produce --from-step ${entry.step}`;
+  return new Fault({ ...error.toJSON(), remedy, cause: error });
 }
 
 const where = ({ topic, lane, step }: LedgerRecord) => `${topic}, lane ${lane}, step ${step}`;

@@ -90,7 +90,9 @@ const methods: FeedMethods = {
   },
   async next() {
     const lanes = await opened().next();
-    return lanes && batchOf(lanes);
+    const batch = lanes && batchOf(lanes);
+    for (const { release } of lanes ?? []) release();
+    return batch;
   },
   async evaluate({ resolution }) {
     evaluation ??= { resolution, chunks: opened().evaluation(resolution) };

@@ -20,6 +20,7 @@ export {
   trainPartOf,
 } from './plan.ts';
 export { type PoolCounters, type RenderedChunk, RenderPool } from './pool.ts';
+export { reportProgress } from './progress.ts';
 export {
   loadRecipe,
   type ModelRecipe,

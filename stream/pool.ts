@@ -32,6 +32,8 @@ export interface PoolOptions {
 }
 
 const ATTEMPTS = 3;
+/** MB. What lasts in a worker is 6; without bounds V8 lets garbage grow to tens of MB a worker before it collects it. */
+const WORKER_HEAP = { maxYoungGenerationSizeMb: 6, maxOldGenerationSizeMb: 32 };
 const RENDER_WORKER = new URL('./render.worker.js', import.meta.url);
 
 export class RenderPool {
@@ -55,7 +57,10 @@ export class RenderPool {
     workers: number,
     { worker = RENDER_WORKER, decoder = 'fastest' }: PoolOptions = {},
   ): Promise<RenderPool> {
-    const pool = await WorkerPool.open<RenderRequest, RenderReply>(worker, workers, { tasksPerWorker: 2 });
+    const pool = await WorkerPool.open<RenderRequest, RenderReply>(worker, workers, {
+      ...WORKER_HEAP,
+      tasksPerWorker: 2,
+    });
     return new RenderPool(pool, shards, decoder);
   }
 

@@ -120,7 +120,7 @@ export async function produce(options: ProduceOptions): Promise<ProduceCounters 
     // The first lane that fails stops the others, so that nothing is appended while everything is being closed.
     const ends = await Promise.allSettled(
       lanes.map(async (lane) => {
-        const digest = await StepDigest.create();
+        const digest = new StepDigest();
         const ledger = ledgers.get(lane);
         if (!ledger) throw new Error(`no ledger for lane ${lane}`);
         const writing = writeLane(

@@ -21,11 +21,15 @@ export class RecordMemory {
   releaserOf(memory: ArrayBuffer): () => void {
     let held: ArrayBuffer | null = memory;
     return () => {
-      if (held && this.#bytes + held.byteLength <= KEEP_BYTES) {
-        this.#waiting.push(held);
-        this.#bytes += held.byteLength;
-      }
+      if (held) this.give(held);
       held = null;
     };
+  }
+
+  /** Memory that nobody reads any more. */
+  give(memory: ArrayBuffer): void {
+    if (this.#bytes + memory.byteLength > KEEP_BYTES) return;
+    this.#waiting.push(memory);
+    this.#bytes += memory.byteLength;
   }
 }

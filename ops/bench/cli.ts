@@ -129,7 +129,7 @@ export function benchCommand(): Command {
     });
 
   addLoader('stream', 'through the embedded log and through Kafka into a consumer that only checks', {
-    images: 4000, // 600 MB a passage
+    images: 20_000, // 3 GB a passage
     rounds: 3,
   }).action(async (flags: LoaderFlags) => {
     const { benchStream } = await import('./stream.ts');

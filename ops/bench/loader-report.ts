@@ -133,6 +133,7 @@ export function streamReport({ rows, machine, workers }: StreamResult): string {
 export function soakReport({
   images,
   seconds,
+  warmUp,
   earlyMb,
   endMb,
   peakMb,
@@ -145,7 +146,7 @@ export function soakReport({
   return [
     machineLine(machine),
     `${images} images in ${fixed(seconds)} s with ${workers} workers; each tenth has consumers that are slow, stop and die`,
-    `resident memory: ${fixed(earlyMb, 1)} MB after the first tenth, ${fixed(endMb, 1)} at the end (${change}, at most ±${100 * FLAT} % ${named(flat)}), peak ${fixed(peakMb, 1)}`,
+    `resident memory: ${fixed(warmUp.rssMb, 1)} MB while it warmed up, ${fixed(earlyMb, 1)} in the first tenth, ${fixed(endMb, 1)} in the last (${change}, at most ±${100 * FLAT} % ${named(flat)}), peak ${fixed(peakMb, 1)}`,
   ].join('\n');
 }
 

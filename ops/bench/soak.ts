@@ -38,11 +38,12 @@ export interface Tenth {
 export interface SoakResult {
   readonly images: number;
   readonly seconds: number;
-  /** After the first tenth, in which everything warms up: over the second. */
+  /** Half as many images before those that count: V8 lets each thread's heap grow to its bound. */
+  readonly warmUp: Tenth;
+  /** Over the first tenth. */
   readonly earlyMb: number;
   /** Over the last tenth. */
   readonly endMb: number;
-  /** The most after the first tenth. */
   readonly peakMb: number;
   /** End over early, less 1. */
   readonly growth: number;
@@ -73,27 +74,34 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
   const pool = await RenderPool.open(shards, workers);
   try {
     // More than are asked for: the last consumers of each tenth take some beside.
-    const tasks = chunkTasks({ ...options, ...AUGMENTATION, images: 2 * images, firstEpoch: 0 });
-    for (let i = 1; i <= 10; i++) {
-      const tenth = await soakTenth(pool, tasks, Math.floor((i * images) / 10), options);
+    const tasks = chunkTasks({ ...options, ...AUGMENTATION, images: 3 * images, firstEpoch: 0 });
+    const part = async (name: string, until: number): Promise<Tenth> => {
+      const tenth = await soakTenth(pool, tasks, until, options);
       signal.throwIfAborted();
-      tenths.push(tenth);
       const { rssMb, peakMb, fresh } = tenth;
-      say(`${10 * i} %: ${rssMb.toFixed(1)} MB, at most ${peakMb.toFixed(1)}; ${fresh} records in new memory`);
-    }
+      say(`${name}: ${rssMb.toFixed(1)} MB, at most ${peakMb.toFixed(1)}; ${fresh} records in new memory`);
+      return tenth;
+    };
+    const warmUp = await part('warming up', images / 2);
+    const warmed = pool.counters.images;
+    for (let i = 1; i <= 10; i++) tenths.push(await part(`${10 * i} %`, warmed + Math.floor((i * images) / 10)));
+    return resultOf(warmUp, tenths, (performance.now() - started) / 1000);
   } finally {
     await pool.close();
   }
-  const after = tenths.slice(1);
-  const earlyMb = after[0]?.rssMb ?? Number.NaN;
-  const endMb = after.at(-1)?.rssMb ?? Number.NaN;
+}
+
+function resultOf(warmUp: Tenth, tenths: readonly Tenth[], seconds: number): SoakResult {
+  const earlyMb = tenths[0]?.rssMb ?? Number.NaN;
+  const endMb = tenths.at(-1)?.rssMb ?? Number.NaN;
   const growth = endMb / earlyMb - 1;
   return {
     images: tenths.reduce((sum, tenth) => sum + tenth.images, 0),
-    seconds: (performance.now() - started) / 1000,
+    seconds,
+    warmUp,
     earlyMb,
     endMb,
-    peakMb: Math.max(...after.map(({ peakMb }) => peakMb)),
+    peakMb: Math.max(...tenths.map(({ peakMb }) => peakMb)),
     growth,
     flat: Math.abs(growth) <= FLAT,
     tenths,

@@ -58,6 +58,8 @@ const CASES = [
 /** Images a step, or as many as there are. */
 const BATCH = 128;
 const LANES = 4;
+/** Bytes that the log holds: less than a system keeps in memory before it begins to write to its disk. */
+const WINDOW = 512 * 2 ** 20;
 
 interface Passage {
   readonly imagesPerSecond: number;
@@ -147,7 +149,7 @@ async function pass({ workers, signal: interrupted }: LoaderOptions, run: Run): 
   const program = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
   const { pid } = run.way;
   const brokerBefore = pid === null ? null : groupCpuSeconds(pid);
-  const flags = { run: run.name, transport: run.url, shards: run.shards, recipe: run.recipe, workers };
+  const flags = { run: run.name, transport: run.url, shards: run.shards, recipe: run.recipe, workers, window: WINDOW };
   let begun = Number.NaN;
   let tellBegun: () => void = () => {};
   const planned = new Promise<void>((resolve) => {

@@ -63,6 +63,14 @@ export const offsetOutOfRange = (topic: string, partition: number, offset: numbe
     remedy: 'the log was cut or made anew since this position was noted: regenerate it, or use another run',
   });
 
+export const recordLost = (topic: string, partition: number, offset: number, found: string): Fault =>
+  new Fault({
+    code: 'record-lost',
+    received: `'${topic}' partition ${partition}, offset ${offset}: ${found}`,
+    expected: 'the bytes that were appended',
+    remedy: 'the machine ended before they were on its disk: make them again with stream produce --from-step',
+  });
+
 export const unreachable = (url: string, seconds: number, cause: unknown): Fault =>
   new Fault({
     code: 'transport-unreachable',

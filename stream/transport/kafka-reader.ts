@@ -82,6 +82,9 @@ export class KafkaReader implements Reader {
     this.#pump();
   }
 
+  /** Nothing: a value is a part of a whole fetch. */
+  release(): void {}
+
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;

@@ -1,25 +1,37 @@
-// Reads the embedded log. It holds no queue: LMDB's memory map is the page cache, so a record is copied when asked for.
+// Reads the embedded log. It holds no queue: the page cache is one, so a record is copied when asked for.
 
-import { offsetOutOfRange, unknownPartition, unknownTopic } from './faults.ts';
-import type { LogStore, RecordKey } from './log-store.ts';
+import type { Key } from 'lmdb';
+import { Fault } from '#shards';
+import { RecordMemory } from '../record-memory.ts';
+import { offsetOutOfRange, recordLost, unknownPartition, unknownTopic } from './faults.ts';
+import { decodePlace, INLINE_BYTES, isMissing, type SegmentReader } from './log-segments.ts';
+import { type LogStore, type RecordKey, unusable } from './log-store.ts';
 import type { LogRecord, Reader, ReaderOptions } from './transport.ts';
 
 /** Other processes append too and cannot call us, so a waiting reader polls: at first after 1 ms, then twice that, … */
 const POLL_MS = { first: 1, last: 20 };
 
+/** Memory is allocated in multiples, so that a slightly larger record finds that of a smaller one large enough. */
+const GRANULE = 256 * 1024;
+
 export interface LogReaderOptions extends ReaderOptions {
   readonly store: LogStore;
+  readonly segments: SegmentReader;
   readonly url: string;
   readonly onClose: (reader: LogReader) => void;
 }
 
 export class LogReader implements Reader {
   readonly #store: LogStore;
+  readonly #segments: SegmentReader;
   readonly #url: string;
   readonly #topic: string;
   readonly #id: number;
   readonly #positions: Map<number, number>;
   readonly #onClose: (reader: LogReader) => void;
+  /** Of released values: new memory of that size costs more, page for page, than reading into it. */
+  readonly #memory = new RecordMemory();
+  readonly #lent = new WeakSet<ArrayBuffer>();
   #pollMs = POLL_MS.first;
   /** What the waiting calls of `next` await together, and how to end it early. */
   #change: Promise<void> | null = null;
@@ -27,7 +39,7 @@ export class LogReader implements Reader {
   #closed = false;
 
   /** @throws Fault `unknown-topic`, `unknown-partition`, `offset-out-of-range`. */
-  constructor({ store, url, topic, from, onClose }: LogReaderOptions) {
+  constructor({ store, segments, url, topic, from, onClose }: LogReaderOptions) {
     const entry = store.topics.get(topic);
     if (entry === undefined) throw unknownTopic(url, topic);
     for (const [partition, offset] of from) {
@@ -36,6 +48,7 @@ export class LogReader implements Reader {
       if (offset > end) throw offsetOutOfRange(topic, partition, offset, end);
     }
     this.#store = store;
+    this.#segments = segments;
     this.#url = url;
     this.#topic = topic;
     this.#id = entry.id;
@@ -65,6 +78,11 @@ export class LogReader implements Reader {
     this.wake();
   }
 
+  release({ value }: LogRecord): void {
+    const memory = value.buffer as ArrayBuffer;
+    if (this.#lent.delete(memory)) this.#memory.give(memory);
+  }
+
   /** Something may be new: an append of this process, a seek, the end. */
   wake(): void {
     this.#pollMs = POLL_MS.first;
@@ -91,16 +109,46 @@ export class LogReader implements Reader {
     const end = [this.#id, partition + 1];
     for (const found of this.#store.records.getKeys({ start, end, limit: 1 })) {
       const [, , offset, , key] = found as RecordKey;
-      const value = this.#store.records.getBinary(found);
-      // Both reads are of one snapshot: a found key has its value.
-      if (value === undefined) throw new Error(`${this.#topic}: offset ${offset} of partition ${partition} vanished`);
+      const value = this.#valueOf(found as RecordKey);
+      if (value === null) return this.#take(partition);
       this.#positions.set(partition, offset + 1);
-      return { offset, key: key ?? null, value: Buffer.from(value.buffer, value.byteOffset, value.byteLength) };
+      return { offset, key: key ?? null, value };
     }
     if (this.#store.topics.get(this.#topic)?.id !== this.#id) throw unknownTopic(this.#url, this.#topic);
     const logEnd = this.#store.states.get([this.#id, partition])?.end ?? 0;
     if (position > logEnd) throw offsetOutOfRange(this.#topic, partition, position, logEnd);
     return null;
+  }
+
+  /** Null where the record was deleted since this snapshot: its segment went with it. */
+  #valueOf(record: RecordKey): Buffer | null {
+    const [, partition, offset, bytes] = record;
+    const found = this.#store.records.getBinary(record as Key[]);
+    // Both reads are of one snapshot: a found key has its value.
+    if (found === undefined) throw new Error(`${this.#topic}: offset ${offset} of partition ${partition} vanished`);
+    if (bytes <= INLINE_BYTES) return Buffer.from(found.buffer, found.byteOffset, found.byteLength);
+    const place = decodePlace(found);
+    try {
+      const value = this.#allocate(bytes);
+      const there = this.#segments.read(place, value);
+      if (there === bytes) return value;
+      this.#positions.set(partition, offset + 1);
+      throw recordLost(this.#topic, partition, offset, `${there} of ${bytes} bytes in segment ${place.segment}`);
+    } catch (error) {
+      if (error instanceof Fault) throw error;
+      if (!isMissing(error)) throw unusable(this.#url, error);
+      this.#store.root.resetReadTxn();
+      if (!this.#store.records.doesExist(record as Key[])) return null;
+      this.#positions.set(partition, offset + 1);
+      throw recordLost(this.#topic, partition, offset, `no segment ${place.segment}`);
+    }
+  }
+
+  #allocate(bytes: number): Buffer {
+    const old = this.#memory.take();
+    const memory = old && old.byteLength >= bytes ? old : new ArrayBuffer(Math.ceil(bytes / GRANULE) * GRANULE);
+    this.#lent.add(memory);
+    return Buffer.from(memory, 0, bytes);
   }
 
   /** One timer for all partitions that wait. */

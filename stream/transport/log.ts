@@ -13,8 +13,11 @@ import {
   unknownPartition,
   unknownTopic,
 } from './faults.ts';
+import { Commits } from './log-commits.ts';
 import { LogReader } from './log-reader.ts';
+import { decodePlace, encodePlace, INLINE_BYTES, type Place, SegmentReader, SegmentWriter } from './log-segments.ts';
 import {
+  allocateSegment,
   type LogStore,
   openStore,
   type PartitionState,
@@ -54,19 +57,20 @@ const logMissing = (directory: string): Fault =>
 class LogTransport implements Transport {
   readonly url: string;
   readonly counters = { backstopDropped: 0, staleReaders: 0 };
-  readonly #directory: string;
   readonly #store: LogStore;
   readonly #onEvent: (event: string) => void;
   readonly #readers = new Set<LogReader>();
-  /** Calls that wait for the next commit; `run` gives what to do once it is done. */
-  readonly #pending: { run: () => () => void; reject: (error: unknown) => void }[] = [];
+  readonly #commits: Commits;
+  readonly #segments: SegmentReader;
   #closed = false;
 
   constructor(directory: string, store: LogStore, { onEvent = () => undefined }: TransportOptions) {
     this.url = `log:${directory}`;
-    this.#directory = directory;
     this.#store = store;
     this.#onEvent = onEvent;
+    const writer = new SegmentWriter(store.folder, () => allocateSegment(store));
+    this.#commits = new Commits(store, writer, (error) => unusable(directory, error));
+    this.#segments = new SegmentReader(store.folder);
   }
 
   async createTopics(specs: readonly TopicSpec[]): Promise<void> {
@@ -98,24 +102,37 @@ class LogTransport implements Transport {
 
   async append(topic: string, partition: number, value: Uint8Array, key?: string): Promise<number> {
     checkKey(topic, key);
-    const offset = await this.#transaction(() => {
-      const { id, retention, maxRecordBytes } = this.#topic(topic, partition);
-      const bytes = value.byteLength;
-      if (bytes > maxRecordBytes) throw recordTooLarge(topic, bytes);
+    const bytes = value.byteLength;
+    const topicFor = () => {
+      const entry = this.#topic(topic, partition);
+      if (bytes > entry.maxRecordBytes) throw recordTooLarge(topic, bytes);
+      return entry;
+    };
+    const large = bytes > INLINE_BYTES;
+    if (large) {
+      // Before it is written to a segment; and again in the transaction, as the topic may go meanwhile.
+      this.#assertOpen();
+      this.#store.root.resetReadTxn();
+      topicFor();
+    }
+    const store = (place: Place | null) => {
+      const { id, retention } = topicFor();
       if (retention === 'compact') {
         if (key === undefined) throw keyMissing(topic);
         this.#forgetOlder(id, partition, key);
       }
       const { begin, end, bytes: before } = this.#state(id, partition);
       const record: RecordKey = key === undefined ? [id, partition, end, bytes] : [id, partition, end, bytes, key];
-      this.#store.records.putSync(record as Key[], value as Buffer);
+      if (place) this.#commits.count(place.segment, 1);
+      this.#store.records.putSync(record as Key[], place ? encodePlace(place) : (value as Buffer));
       if (retention === 'compact' && key !== undefined) {
         this.#store.newest.putSync([id, partition, key], { offset: end, bytes });
       }
       this.#store.states.putSync([id, partition], { begin, end: end + 1, bytes: before + bytes });
       if (typeof retention === 'object') this.#enforceBackstop(id, partition, retention.maxBytes);
       return end;
-    });
+    };
+    const offset = await this.#transaction(store, large ? value : null);
     for (const reader of this.#readers) reader.wake();
     return offset;
   }
@@ -134,7 +151,7 @@ class LogTransport implements Transport {
     this.#assertOpen();
     this.#store.root.resetReadTxn();
     const onClose = (reader: LogReader) => this.#readers.delete(reader);
-    const reader = new LogReader({ ...options, store: this.#store, url: this.url, onClose });
+    const reader = new LogReader({ ...options, store: this.#store, segments: this.#segments, url: this.url, onClose });
     this.#readers.add(reader);
     return reader;
   }
@@ -143,6 +160,7 @@ class LogTransport implements Transport {
     for (let done = false; !done; ) {
       done = await this.#transaction(() => this.#removeBelow(this.#topic(topic, partition).id, partition, offset));
     }
+    await this.#commits.removed();
     // A killed reader's slot in the lock file pins the pages it saw, and the file would grow for ever.
     const stale = this.#store.root.readerCheck();
     if (stale > 0) {
@@ -163,14 +181,16 @@ class LogTransport implements Transport {
       }
       await this.#transaction(() => this.#removeTopic(name, entry));
     }
+    await this.#commits.removed();
     for (const reader of this.#readers) reader.wake();
   }
 
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    if (this.#pending.length > 0) this.#commit();
+    await this.#commits.close();
     await Promise.all([...this.#readers].map((reader) => reader.close()));
+    this.#segments.close();
     await this.#store.root.close();
   }
 
@@ -178,46 +198,9 @@ class LogTransport implements Transport {
     if (this.#closed) throw closedTransport(this.url);
   }
 
-  /**
-   * Runs `body` in the next write transaction, which all calls of one event turn share: one sync of the disk for all.
-   * A Fault fails its own call only, so a body checks before it writes. Not lmdb's own asynchronous transaction: that
-   * takes the lock in a thread and waits for this one, so that a trainer busy with a step would stop every producer.
-   */
-  #transaction<T>(body: () => T): Promise<T> {
+  #transaction<T>(body: (place: Place | null) => T, value: Uint8Array | null = null): Promise<T> {
     this.#assertOpen();
-    return new Promise<T>((resolve, reject) => {
-      if (this.#pending.length === 0) setImmediate(() => this.#commit());
-      this.#pending.push({
-        run: () => {
-          const value = body();
-          return () => resolve(value);
-        },
-        reject,
-      });
-    });
-  }
-
-  #commit(): void {
-    const calls = this.#pending.splice(0);
-    const outcomes: (() => void)[] = [];
-    try {
-      this.#store.root.transactionSync(() => {
-        for (const { run, reject } of calls) {
-          try {
-            outcomes.push(run());
-          } catch (error) {
-            if (!(error instanceof Fault)) throw error;
-            outcomes.push(() => reject(error));
-          }
-        }
-      });
-    } catch (error) {
-      // lmdb's errors carry LMDB's or the system's number; anything else is a defect and stays as it is.
-      const isLmdb = error instanceof Error && 'code' in error;
-      for (const { reject } of calls) reject(isLmdb ? unusable(this.#directory, error) : error);
-      return;
-    }
-    for (const settle of outcomes) settle();
+    return this.#commits.run(body, value);
   }
 
   #topic(name: string, partition: number): TopicEntry {
@@ -235,10 +218,10 @@ class LogTransport implements Transport {
 
   /** Removes the record that held a compacted topic's key until now. */
   #forgetOlder(id: number, partition: number, key: string): void {
-    const { newest, records, states } = this.#store;
+    const { newest, states } = this.#store;
     const older = newest.get([id, partition, key]);
     if (older === undefined) return;
-    records.removeSync([id, partition, older.offset, older.bytes, key]);
+    this.#removeValue([id, partition, older.offset, older.bytes, key]);
     const state = this.#state(id, partition);
     states.putSync([id, partition], { ...state, bytes: state.bytes - older.bytes });
   }
@@ -277,16 +260,24 @@ class LogTransport implements Transport {
 
   /** The value bytes that went. */
   #remove(keys: readonly RecordKey[]): number {
-    const { newest, records } = this.#store;
+    const { newest } = this.#store;
     let removed = 0;
     for (const record of keys) {
       const [id, partition, offset, bytes, key] = record;
-      records.removeSync(record as Key[]);
+      this.#removeValue(record);
       if (key !== undefined && newest.get([id, partition, key])?.offset === offset)
         newest.removeSync([id, partition, key]);
       removed += bytes;
     }
     return removed;
+  }
+
+  #removeValue(record: RecordKey): void {
+    const { records } = this.#store;
+    const [, , , bytes] = record;
+    const place = bytes > INLINE_BYTES ? records.getBinary(record as Key[]) : undefined;
+    if (place) this.#commits.count(decodePlace(place).segment, -1);
+    records.removeSync(record as Key[]);
   }
 
   #removeTopic(name: string, { id, partitions }: TopicEntry): void {

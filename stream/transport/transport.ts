@@ -35,7 +35,8 @@ export interface Reader {
    * The next record of a partition, or null after `close`. Waits at the end for more. After a deletion it goes on at
    * the oldest retained record, so the offset may be higher than asked for: callers check it. What was queued before
    * the deletion is still given out.
-   * Rejects with Fault `transport-unreachable`, `unknown-topic` (the topic was deleted) or `offset-out-of-range`.
+   * Rejects with Fault `transport-unreachable`, `unknown-topic` (the topic was deleted), `offset-out-of-range` or
+   * `record-lost` (a record whose bytes went with a machine), after which it can be asked for the one that follows.
    */
   next(partition: number): Promise<LogRecord | null>;
   /**
@@ -43,6 +44,8 @@ export interface Reader {
    * `next` is rejected with Fault `offset-out-of-range`.
    */
   seek(partition: number, offset: number): void;
+  /** The record was used: its value may become a later one's, so it is not to be read after it. None has to be released. */
+  release(record: LogRecord): void;
   /** Bytes that are queued now, of all partitions: at most maxBytes each, or half of it and one record. */
   readonly bufferedBytes: number;
   close(): Promise<void>;
@@ -67,7 +70,8 @@ export interface Transport {
   /** Partition count, or null where there is no such topic. */
   partitions(topic: string): Promise<number | null>;
   /**
-   * Appends one record and returns its offset once it is durable. The same record is retried until acknowledged, before
+   * Appends one record and returns its offset once no end of a process can take it away; what survives the end of a machine
+   * is said in README.md. The same record is retried until acknowledged, before
    * any other of that partition, so calls on one partition complete in order. The bytes must not change until then.
    * Faults: `unknown-topic`, `unknown-partition`, `record-too-large`, `key-missing` (a compacted topic), `key-too-long`
    * (512 bytes), `log-unusable`; `transport-unreachable` when patience ends, after which the record may or may not be

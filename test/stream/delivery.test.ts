@@ -1,8 +1,10 @@
 // Law 3 on the embedded log: what the ledger names is delivered, once and checked; everything else is skipped or named.
 
 import assert from 'node:assert/strict';
+import { readdir, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { Fault } from '../../shards/index.ts';
 import { Consumer, type LaneStep } from '../../stream/consumer.ts';
 import { encodeLedger, type LedgerRecord } from '../../stream/ledger.ts';
 import { type RunMeta, readMeta } from '../../stream/meta.ts';
@@ -220,6 +222,58 @@ describe('a damaged run', () => {
     await assert.rejects(reading.next(), { code: 'foreign-plan' });
     await reading.close();
   });
+});
+
+describe('a machine that ended before its disk had all bytes', () => {
+  const lossy = smallRecipe({ phases: [{ resolution: 48, epochs: 1, batch: 8 }] });
+  let large: string;
+  before(async () => {
+    large = await packPhotos('48:56');
+  });
+
+  /** What `transport` reads of a run whose newest segment lost its second half: it is short, or holds zeros. */
+  for (const [name, code] of [
+    ['short', 'record-lost'],
+    ['zeros', 'safetensors-damaged'],
+  ] as const)
+    it(`names the step whose bytes are lost (${name}), which is then made again`, async () => {
+      const folder = join(temporaryFolder(), name);
+      let log = await openTransport(`log:${folder}`);
+      try {
+        const run = { transport: log, run: name, shards: large, recipe: lossy };
+        await produceSmall(run);
+        const meta = await readMeta(log, name);
+        assert.ok(meta);
+        await log.close();
+        const [file, ...others] = await readdir(join(folder, 'segments'));
+        assert.ok(file && others.length === 0);
+        const path = join(folder, 'segments', file);
+        const { size } = await stat(path);
+        await truncate(path, size / 2);
+        if (name === 'zeros') await truncate(path, size);
+
+        log = await openTransport(`log:${folder}`);
+        const read = async (): Promise<number> => {
+          const options = { transport: log, run: name, meta, lanes: [0, 1], fromStep: 0, prefetchBytes: 2 ** 24 };
+          const reading = await Consumer.open(options);
+          try {
+            let steps = 0;
+            while (await reading.next()) steps++;
+            return steps;
+          } finally {
+            await reading.close();
+          }
+        };
+        const failure: unknown = await read().catch((error: unknown) => error);
+        assert.ok(failure instanceof Fault && failure.code === code, String(failure));
+        const fromStep = Number(/--from-step (\d+)/.exec(failure.remedy)?.[1]);
+        assert.ok(fromStep > 0, failure.remedy);
+        await produceSmall({ ...run, transport: log, fromStep });
+        assert.equal(await read(), meta.plan.steps);
+      } finally {
+        await log.close();
+      }
+    });
 });
 
 describe('the window', () => {

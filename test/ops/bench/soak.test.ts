@@ -24,7 +24,7 @@ it('memory does not grow with the images that a pool has made', { timeout: 120_0
     signal: new AbortController().signal,
   });
   assert.ok(result.images >= IMAGES);
-  assert.equal(said.length, 10);
+  assert.equal(said.length, 11, 'ten tenths after the warm-up');
   // V8 collects buffers when some 64 MB of them have come, so less than that says nothing.
   const recordsMb = (0.8 * IMAGES * SIDE * SIDE * 3) / 1e6;
   assert.ok(
