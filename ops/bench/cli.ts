@@ -129,7 +129,7 @@ export function benchCommand(): Command {
     });
 
   addLoader('stream', 'through the embedded log and through Kafka into a consumer that only checks', {
-    images: 20_000, // 3 GB a passage
+    images: 40_000, // 6 GB a passage
     rounds: 3,
   }).action(async (flags: LoaderFlags) => {
     const { benchStream } = await import('./stream.ts');

@@ -10,7 +10,7 @@ import { downKafka, upKafka } from '../kafka/broker.ts';
 import { cacheRoot, temporary } from '../setup/plain.ts';
 import { contest, ourLoader } from './contest.ts';
 import { groupCpuSeconds } from './loader-child.ts';
-import { loaderSets } from './loader-sets.ts';
+import { type LoaderSets, loaderSets } from './loader-sets.ts';
 import type { LoaderOptions } from './loaders.ts';
 import { type Machine, machine } from './machine.ts';
 import { runMeasured } from './measured-child.ts';
@@ -77,52 +77,71 @@ interface Way {
 
 const NO_CPU: CpuMs = { producer: null, producerMain: null, consumer: null, broker: null };
 
-/** `options.images`: at least so many of 224 px a round, in whole epochs; smaller ones are more, of as many bytes. */
+/** Passages through the broker are slower, so fewer images. */
+const SHARE = { log: 1, kafka: 0.25 } as const;
+
+/**
+ * `options.images`: at least so many of 224 px a round, in whole epochs; smaller ones are more, of as many bytes. The broker
+ * runs, and its disk writes, only in its own rounds.
+ */
 export async function benchStream(options: LoaderOptions): Promise<StreamResult> {
   const { rounds, workers, say } = options;
   const sets = await loaderSets(options.photos, say);
   const scratch = temporary(cacheRoot());
   await mkdir(scratch, { recursive: true });
   const kafkaDir = join(scratch, 'kafka');
-  const broker = await upKafka({ dir: kafkaDir, say }).catch((error: unknown) => {
-    if (error instanceof Fault) return error;
-    throw error;
-  });
-  const ways: Way[] = [{ transport: 'log', url: (name) => `log:${join(scratch, name)}`, pid: null }];
-  if (broker instanceof Fault) say(`SKIPPED: kafka: ${broker.message}`);
-  else ways.push({ transport: 'kafka', url: () => broker.transport, pid: broker.pid });
   const rows: StreamRow[] = [];
   try {
-    for (const { shortSide, output } of CASES) {
-      const recipe = join(scratch, `bench-${output}.yaml`);
-      const { train } = (await readManifest(sets.packed)).dataset.counts;
-      const batch = LANES * Math.floor(Math.min(BATCH, train) / LANES);
-      const epochs = Math.ceil((options.images * (224 / output) ** 2) / (train - (train % batch)));
-      await writeFile(recipe, recipeOf(output, epochs, batch));
-      const pipeline: number[] = [];
-      const passages = new Map<Way, Passage[]>(ways.map((way) => [way, []]));
-      for (let round = 0; round < rounds; round++) {
-        const cases = [{ source: `short side ${shortSide}`, output, set: sets.packedBucket(shortSide) }];
-        const [score] = await contest({ ...options, rounds: 1, cases, contenders: [ourLoader(workers)] });
-        pipeline.push(score?.imagesPerSecond ?? Number.NaN);
-        for (const way of ways) {
-          const name = `bench-${output}-${round}`;
-          const passage = await pass(options, { name, url: way.url(name), shards: sets.packed, recipe, way });
-          await rm(join(scratch, name), { recursive: true, force: true });
-          passages.get(way)?.push(passage);
-          say(`${way.transport} → ${output}: ${passage.imagesPerSecond.toFixed(0)} images/s`);
-        }
+    const log: Way = { transport: 'log', url: (name) => `log:${join(scratch, name)}`, pid: null };
+    rows.push(...(await benchWay(options, sets, scratch, log)));
+    const broker = await upKafka({ dir: kafkaDir, say }).catch((error: unknown) => {
+      if (error instanceof Fault) return error;
+      throw error;
+    });
+    if (broker instanceof Fault) {
+      say(`SKIPPED: kafka: ${broker.message}`);
+      for (const { source, output, pipeline } of [...rows])
+        rows.push({ ...rowOf({ source, output, transport: 'kafka' }, [], pipeline), skipped: broker.message });
+    } else {
+      try {
+        const kafka: Way = { transport: 'kafka', url: () => broker.transport, pid: broker.pid };
+        rows.push(...(await benchWay(options, sets, scratch, kafka)));
+      } finally {
+        await downKafka({ dir: kafkaDir });
       }
-      const place = { source: `short side ${shortSide}`, output: String(output) };
-      for (const [{ transport }, all] of passages) rows.push(rowOf({ ...place, transport }, all, median(pipeline)));
-      if (broker instanceof Fault)
-        rows.push({ ...rowOf({ ...place, transport: 'kafka' }, [], median(pipeline)), skipped: broker.message });
     }
   } finally {
-    if (!(broker instanceof Fault)) await downKafka({ dir: kafkaDir });
     await rm(scratch, { recursive: true, force: true });
   }
   return { rows, machine: machine(availableParallelism()), workers, rounds };
+}
+
+/** Rounds of the pipeline alone and of a passage, in turns. */
+async function benchWay(options: LoaderOptions, sets: LoaderSets, scratch: string, way: Way): Promise<StreamRow[]> {
+  const { transport } = way;
+  const rows: StreamRow[] = [];
+  for (const { shortSide, output } of CASES) {
+    const recipe = join(scratch, `${transport}-${output}.yaml`);
+    const { train } = (await readManifest(sets.packed)).dataset.counts;
+    const batch = LANES * Math.floor(Math.min(BATCH, train) / LANES);
+    const images = SHARE[transport] * options.images * (224 / output) ** 2;
+    await writeFile(recipe, recipeOf(output, Math.ceil(images / (train - (train % batch))), batch));
+    const pipeline: number[] = [];
+    const passages: Passage[] = [];
+    for (let round = 0; round < options.rounds; round++) {
+      const cases = [{ source: `short side ${shortSide}`, output, set: sets.packedBucket(shortSide) }];
+      const [score] = await contest({ ...options, rounds: 1, cases, contenders: [ourLoader(options.workers)] });
+      pipeline.push(score?.imagesPerSecond ?? Number.NaN);
+      const name = `bench-${output}-${round}`;
+      const passage = await pass(options, { name, url: way.url(name), shards: sets.packed, recipe, way });
+      await rm(join(scratch, name), { recursive: true, force: true });
+      passages.push(passage);
+      options.say(`${transport} → ${output}: ${passage.imagesPerSecond.toFixed(0)} images/s`);
+    }
+    const place = { source: `short side ${shortSide}`, output: String(output), transport };
+    rows.push(rowOf(place, passages, median(pipeline)));
+  }
+  return rows;
 }
 
 const recipeOf = (resolution: number, epochs: number, batch: number): string =>
