@@ -190,6 +190,6 @@ export function loaderChart({ rows, machine, workers }: LoaderResult): string {
   }
   const width = BAR.left + Math.max(rows.length * groupWidth, (names.length + 0.5) * BAR.legend);
   const size = `width="${width}" height="${floor + 75}"`;
-  const paper = `<rect ${size} fill="white"/>`;
+  const paper = `<title>Loaders compared, images/s</title>\n<rect ${size} fill="white"/>`;
   return `<svg xmlns="http://www.w3.org/2000/svg" ${size} font-family="sans-serif">\n${[paper, ...parts].join('\n')}\n</svg>\n`;
 }
