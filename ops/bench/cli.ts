@@ -98,7 +98,7 @@ export function benchCommand(): Command {
   addLoader(
     'pipeline',
     'our pool from shards to records in memory: ms an image by stage, scaling, 4 against 400 shards',
-    { images: 12_000, rounds: 5 }, // seconds: V8 drops the code of what has waited for its turn, and compiles it again
+    { images: 12_000, rounds: 5 }, // some seconds: a contender that has waited for its turn is slow at first
   )
     .option('--capacity <file>', 'the JSON to write: figures a core for the capacity planner')
     .action(async (flags: LoaderFlags & { readonly capacity?: string }) => {
