@@ -144,7 +144,7 @@ program
     const seconds = (performance.now() - begun.at) / 1000;
     const stages = stageReport(counters, { workers: options.workers, lanes: begun.lanes, seconds });
     finish({ run: options.run, seconds, ...counters, stages }, options.json, [
-      `done: ${counters.images} images, ${(counters.bytes / 1e6).toFixed(1)} MB in ${seconds.toFixed(1)} s; ${counters.retries} retries; ${fallbacks(counters)}`,
+      `done: ${counters.images} images, ${(counters.bytes / 1e6).toFixed(1)} MB in ${seconds.toFixed(1)} s; ${fallbacks(counters)}`,
       ...(stages ? [stageLine(stages)] : []),
     ]);
   });

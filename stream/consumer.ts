@@ -94,8 +94,7 @@ export class Consumer {
 
   /**
    * The val split at a resolution, chunk by chunk in order, read anew at each call. A chunk may be read until the next one
-   * is asked for. A lane's digest is checked after its
-   * last chunk, so scores count only when the generator has ended.
+   * is asked for. A lane's digest is checked after its last chunk, so scores count only when the generator has ended.
    */
   async *evaluation(resolution: number): AsyncGenerator<RecordTensors> {
     const topics = topicsOf(this.#options.run);

@@ -11,8 +11,8 @@
 // and writes those values again. So no one asks who lives: what was killed leaves a row without records, or a file without
 // a row, and the next who opens the log removes both.
 
-import { closeSync, mkdirSync, openSync, readdirSync, unlinkSync, writev } from 'node:fs';
-import { unlink } from 'node:fs/promises';
+import { closeSync, mkdirSync, openSync, readdirSync, rmSync, writev } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { readAtSync } from '#shards';
@@ -46,25 +46,14 @@ const fileOf = (folder: string, segment: number): string => join(folder, String(
 export function removeStrangers(folder: string, isKept: (segment: number) => boolean): void {
   mkdirSync(folder, { recursive: true });
   for (const name of readdirSync(folder))
-    if (/^\d+$/.test(name) && !isKept(Number(name))) ignoreMissing(() => unlinkSync(join(folder, name)));
-}
-
-/** Another process may have removed it too. */
-function ignoreMissing(remove: () => void): void {
-  try {
-    remove();
-  } catch (error) {
-    if (!isMissing(error)) throw error;
-  }
+    if (/^\d+$/.test(name) && !isKept(Number(name))) rmSync(join(folder, name), { force: true });
 }
 
 export const isMissing = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'ENOENT';
 
+/** Another process may have removed some too. */
 export async function removeSegments(folder: string, segments: readonly number[]): Promise<void> {
-  for (const segment of segments)
-    await unlink(fileOf(folder, segment)).catch((error: unknown) => {
-      if (!isMissing(error)) throw error;
-    });
+  for (const segment of segments) await rm(fileOf(folder, segment), { force: true });
 }
 
 /** What follows the first `bytes` of some buffers. */
