@@ -4,7 +4,7 @@ import { Draws, Fault, type SampleLocation } from '#shards';
 import { centreCrop } from './augment/centre-crop.ts';
 import { flips } from './augment/flip.ts';
 import { LAMBDA_ONE, lambdaSampler, partnerShift } from './augment/mixup.ts';
-import { randomResizedCrop } from './augment/random-resized-crop.ts';
+import { type CropBox, randomResizedCrop } from './augment/random-resized-crop.ts';
 import { DECODER, type DecoderChoice, decodeInto } from './decode.ts';
 import { Workspace } from './kernel/workspace.ts';
 import { allocateRecord, type RecordId, type RecordTensors } from './record.ts';
@@ -119,10 +119,11 @@ async function renderIn(
   const times: StageTimes = { read: 0, decode: 0, kernel: 0 };
   const decoders: Record<string, number> = {};
   const damaged = new Map<number, Fault>();
+  const boxOf = boxes(task);
   workspace.begin(samples.length, id.resolution);
   for (const [image, sample] of samples.entries()) {
     try {
-      const name = await renderSample({ workspace, task, sample, image, read, decoder, times });
+      const name = await renderSample({ workspace, task, boxOf, sample, image, read, decoder, times });
       decoders[name] = (decoders[name] ?? 0) + 1;
     } catch (error) {
       if (task.damaged === 'fail' || !(error instanceof Fault) || error.code !== 'sample-damaged') throw error;
@@ -149,9 +150,17 @@ async function renderIn(
   return { bytes, tensors, times, decoders, replaced: [...damaged.values()].map(({ received }) => received) };
 }
 
+type BoxOf = (width: number, height: number, draws: Draws) => CropBox;
+
+/** How the chunk's images are cropped. */
+function boxes({ crop, cropRatio, scale, ratio }: ChunkTask): BoxOf {
+  return crop === 'centre' ? (width, height) => centreCrop(width, height, cropRatio) : cropper({ scale, ratio });
+}
+
 interface SampleWork {
   readonly workspace: Workspace;
   readonly task: ChunkTask;
+  readonly boxOf: BoxOf;
   readonly sample: SampleTask;
   readonly image: number;
   readonly read: ReadSample;
@@ -160,17 +169,15 @@ interface SampleWork {
 }
 
 /** Makes one of the chunk's images; resolves to the decoder's name. */
-async function renderSample({ workspace, task, sample, image, read, decoder, times }: SampleWork): Promise<string> {
+async function renderSample(work: SampleWork): Promise<string> {
+  const { workspace, task, boxOf, sample, image, read, decoder, times } = work;
   const { index, location } = sample;
   const { width, height } = location;
   const where = `shard ${location.shard}: sample ${sample.sample} at byte ${location.offset}`;
   if (width * height > MAX_PIXELS) throw tooLarge(where, width, height);
   const { epoch, step } = task.id;
   const draws = new Draws({ seed: task.seed, purpose: 'augment', epoch, step, index });
-  const box =
-    task.crop === 'centre'
-      ? centreCrop(width, height, task.cropRatio)
-      : cropper({ scale: task.scale, ratio: task.ratio })(width, height, draws);
+  const box = boxOf(width, height, draws);
   const flip = flips(task.flip, draws);
   const start = performance.now();
   const file = read(location);
