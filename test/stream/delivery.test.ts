@@ -232,9 +232,10 @@ describe('a machine that ended before its disk had all bytes', () => {
   });
 
   /** What `transport` reads of a run whose newest segment lost its second half: it is short, or holds zeros. */
-  for (const [name, code] of [
-    ['short', 'record-lost'],
-    ['zeros', 'safetensors-damaged'],
+  for (const [name, codes] of [
+    ['short', ['record-lost']],
+    // Where the loss begins in a record's header or in its images: the lanes' records lie in the order they were made in.
+    ['zeros', ['safetensors-damaged', 'digest-mismatch']],
   ] as const)
     it(`names the step whose bytes are lost (${name}), which is then made again`, async () => {
       const folder = join(temporaryFolder(), name);
@@ -265,7 +266,7 @@ describe('a machine that ended before its disk had all bytes', () => {
           }
         };
         const failure: unknown = await read().catch((error: unknown) => error);
-        assert.ok(failure instanceof Fault && failure.code === code, String(failure));
+        assert.ok(failure instanceof Fault && codes.some((code) => code === failure.code), String(failure));
         const fromStep = Number(/--from-step (\d+)/.exec(failure.remedy)?.[1]);
         assert.ok(fromStep > 0, failure.remedy);
         await produceSmall({ ...run, transport: log, fromStep });

@@ -69,8 +69,10 @@ const picture = fc
       .map((data): Pixels => ({ data, width, height })),
   );
 const within = (min: number, max: number) => fc.integer({ min, max });
+/** Often the whole: then this axis is left as it is. */
+const upTo = (size: number) => fc.oneof(within(1, size), fc.constant(size));
 const task = picture.chain((source) =>
-  fc.tuple(within(1, source.width), within(1, source.height)).chain(([width, height]) =>
+  fc.tuple(upTo(source.width), upTo(source.height)).chain(([width, height]) =>
     fc.tuple(within(0, width - 1), within(0, height - 1)).chain(([left, top]) =>
       fc.record({
         source: fc.constant(source),
@@ -83,14 +85,22 @@ const task = picture.chain((source) =>
   ),
 );
 
-test('pixels differ by at most 1 from the definition in doubles, whatever the size, crop and kernel', () => {
+test('a pixel differs from the definition in doubles by at most 1 along one axis, by at most 2 along both', () => {
   const resizer = new Resizer();
   fc.assert(
     fc.property(task, ({ source, target, kernel }) => {
       const [got] = resized(resizer, source, [target], kernel);
       const expected = oracle(source, target, kernel);
       assert.equal(got?.length, expected.length);
-      for (const [i, value] of expected.entries()) assert.ok(Math.abs((got?.[i] as number) - value) <= 1);
+      // Where a byte between the passes is nearly a tie, it may be 1 off, and the second pass adds its own rounding to that.
+      const most = source.width === target.width || source.height === target.height ? 1 : 2;
+      let above1 = 0;
+      for (const [i, value] of expected.entries()) {
+        const difference = Math.abs((got?.[i] as number) - value);
+        assert.ok(difference <= most, `${i}: ${difference}`);
+        if (difference > 1) above1++;
+      }
+      assert.ok(above1 <= 2 + expected.length / 100, `${above1} of ${expected.length}`);
     }),
     { numRuns: 500 },
   );
