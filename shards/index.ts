@@ -13,6 +13,7 @@ export * from './manifest.ts';
 export * from './offsets.ts';
 export * from './pixels.ts';
 export * from './portable-math.ts';
+export * from './process-identity.ts';
 export * from './random.ts';
 export * from './read-at.ts';
 export * from './reader.ts';

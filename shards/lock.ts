@@ -2,17 +2,10 @@
 
 import { constants } from 'node:fs';
 import { copyFile, link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { canonicalJson } from './canonical.ts';
 import { Fault } from './errors.ts';
-
-interface Owner {
-  readonly pid: number;
-  /** When the process started, where /proc tells: a number that was given to another process since is no owner. */
-  readonly started: string | null;
-  readonly host: string;
-}
+import { identityOf, lives, type ProcessIdentity } from './process-identity.ts';
 
 export interface Lock {
   release(): Promise<void>;
@@ -26,7 +19,7 @@ export async function lockFolder(folder: string): Promise<Lock> {
   await mkdir(folder, { recursive: true });
   const path = join(folder, 'lock');
   const mine = `${path}.${process.pid}`;
-  await writeFile(mine, `${canonicalJson(await ownerOf(process.pid))}\n`);
+  await writeFile(mine, `${canonicalJson(await identityOf(process.pid))}\n`);
   try {
     // Each turn takes the lock, fails, or has removed a stale one. A link appears with its content or not at all.
     while (!(await linked(mine, path))) await removeStale(path);
@@ -71,33 +64,11 @@ async function removeStale(path: string): Promise<void> {
   await rm(doomed, { force: true });
 }
 
-function parseOwner(text: string): Owner | null {
+function parseOwner(text: string): ProcessIdentity | null {
   try {
-    const owner = JSON.parse(text) as Owner;
+    const owner = JSON.parse(text) as ProcessIdentity;
     return Number.isInteger(owner.pid) ? owner : null;
   } catch {
     return null;
   }
-}
-
-async function ownerOf(pid: number): Promise<Owner> {
-  return { pid, started: await startOf(pid), host: hostname() };
-}
-
-/** Field 22 of /proc/PID/stat, in clock ticks since boot; null where there is no such file. */
-async function startOf(pid: number): Promise<string | null> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => null);
-  // The command's name may hold spaces; it ends at the last parenthesis.
-  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null;
-}
-
-async function lives({ pid, started, host }: Owner): Promise<boolean> {
-  // Another machine's processes cannot be seen from here.
-  if (host !== hostname()) return true;
-  try {
-    process.kill(pid, 0);
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
-  return started === (await startOf(pid));
 }

@@ -45,10 +45,8 @@ function teller(recipe: Recipe, windowBytes: number, workers: number): (event: P
   let lanes = 1;
   return (event) => {
     if (event.kind === 'begun') {
-      ({ steps, lanes } = event.plan);
-      say(
-        `plan ${event.planHash.slice(0, 12)}: ${steps} steps, ${event.plan.lanes} lanes, from step ${Math.min(...event.steps)}`,
-      );
+      ({ steps } = event.plan);
+      say(`plan ${event.planHash.slice(0, 12)}: ${steps} steps, ${event.plan.lanes} lanes`);
       for (const { index, resolution, epochs, stepsPerEpoch, batch, dropped } of event.plan.phases)
         say(
           `  phase ${index}: ${epochs} epochs of ${stepsPerEpoch} steps of ${batch} at ${resolution} px, ${dropped} samples of each epoch dropped`,
@@ -58,6 +56,12 @@ function teller(recipe: Recipe, windowBytes: number, workers: number): (event: P
         say(
           `note: phase ${atRisk.index} consumes more than the window between two checkpoints, so a trainer that is killed may need --from-step; raise --window or lower checkpointSteps`,
         );
+    } else if (event.kind === 'lanes') {
+      lanes = Math.max(1, event.lanes.length);
+      say(event.lanes.length === 0 ? 'owns no lanes: others write' : `owns lanes ${event.lanes.join(' ')}`);
+    } else if (event.kind === 'from') {
+      const from = [...event.steps].map(([lane, step]) => `${lane}: ${step}`);
+      say(`from step, by lane: ${from.join(', ')}; to step ${event.to}`);
     } else if (event.kind === 'window') {
       const now = performance.now();
       if (now - held < 10_000) return;

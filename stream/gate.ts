@@ -12,16 +12,15 @@ export interface GateOptions {
   readonly windowBytes: number;
   /** Steps [from, to) are made again, for a trainer or reader that may come later. */
   readonly regenerating: { readonly from: number; readonly to: number } | null;
-  readonly signal: AbortSignal;
   readonly onWait: (lane: number, step: number, slowest: string | null) => void;
   readonly onWaited: (ms: number) => void;
 }
 
-export function windowGate({ plan, watch, windowBytes, signal, ...options }: GateOptions): WindowGate {
+export function windowGate({ plan, watch, windowBytes, ...options }: GateOptions): WindowGate {
   const floor = floorFollower(watch, options.regenerating);
   const gate: WindowGate = {
     admits: (step) => admits(plan, floor(), step, windowBytes),
-    async wait(step, lane) {
+    async wait(step, lane, signal) {
       const start = performance.now();
       options.onWait(lane, step, floor().slowest);
       while (!signal.aborted && !gate.admits(step)) await untilAborted(watch.changed(), signal);

@@ -1,5 +1,5 @@
-// One lane of a run, from the step after its ledger's highest to the plan's end: render ahead, append in order, note
-// each step in the ledger. Killed anywhere, a new writer redoes the unfinished step; readers skip what it left behind.
+// One lane of a run, from the step after its ledger's highest on: render ahead, append in order, note each step in the
+// ledger. Killed anywhere, a new writer redoes the unfinished step; readers skip what it left behind.
 
 import { Fault } from '#shards';
 import { encodeLedger, type LaneLedger, type LedgerRecord, type StepDigest, VAL_STEP } from './ledger.ts';
@@ -15,7 +15,7 @@ export interface WindowGate {
   /** Whether the step may be produced now. */
   admits(step: number): boolean;
   /** Resolves when `admits(step)` does, or on abort. */
-  wait(step: number, lane: number): Promise<void>;
+  wait(step: number, lane: number, signal: AbortSignal): Promise<void>;
   /** The lowest step to keep when `head` is the next to be produced. */
   keepFrom(head: number): number;
 }
@@ -124,8 +124,8 @@ function checkRegenerated(known: LedgerRecord | undefined, made: LedgerRecord): 
   });
 }
 
-/** Produces the lane from `from` to the plan's end, or until aborted. */
-export async function writeLane(options: LaneWriterOptions, from: number): Promise<void> {
+/** Produces the lane's steps [from, to); false where it was aborted before `to`. */
+export async function writeLane(options: LaneWriterOptions, from: number, to: number): Promise<boolean> {
   const { topics, plan, lane, tasks, render, gate, aheadBytes, aheadSteps, signal, onStep } = options;
   const stepBytes = (step: number) => {
     const { phase } = placeOf(plan, step);
@@ -137,15 +137,15 @@ export async function writeLane(options: LaneWriterOptions, from: number): Promi
   let waiting = 0;
   const fits = (step: number) =>
     ahead.length === 0 || (ahead.length < aheadSteps && waiting + stepBytes(step) <= aheadBytes);
-  for (let step = from; step < plan.steps; step++) {
+  for (let step = from; step < to; step++) {
     const { phase, epoch } = placeOf(plan, step);
     await writeVal(options, phase.resolution);
-    while (next < plan.steps && fits(next)) {
+    while (next < to && fits(next)) {
       if (!gate.admits(next)) {
         if (ahead.length > 0) break;
-        await gate.wait(next, lane);
+        await gate.wait(next, lane, signal);
       }
-      if (signal.aborted) return;
+      if (signal.aborted) return false;
       const list = tasks.train(next, lane);
       ahead.push({ tasks: list, nextChunk: rendering(list, render, list.length) });
       waiting += stepBytes(next++);
@@ -154,11 +154,12 @@ export async function writeLane(options: LaneWriterOptions, from: number): Promi
     if (!rendered) throw new Error(`nothing is rendered for step ${step}`);
     const id = { topic: topics.train(phase.resolution), step, epoch };
     const record = await appendStep(options, id, rendered.tasks, rendered.nextChunk);
-    if (!record) return;
+    if (!record) return false;
     onStep(record);
     waiting -= stepBytes(step);
     await prune(step + 1);
   }
+  return true;
 }
 
 /** Writes the lane's share of the val split at a resolution, unless it is there. */

@@ -97,6 +97,12 @@ export class LaneLedger {
     }
   }
 
+  /** Waits until the lane has come to a train step. False when the reader was closed. */
+  async reached(step: number): Promise<boolean> {
+    while (this.#highest < step) if ((await this.#take()) < 0) return false;
+    return true;
+  }
+
   /** Notes a record, read or appended. Fault `ledger-contradiction` where one of its step has another digest. */
   add(record: LedgerRecord): void {
     const { topic, step, digest } = record;

@@ -8,6 +8,8 @@ export interface RunTopics {
   readonly meta: string;
   readonly ledger: string;
   readonly progress: string;
+  /** No topic: the group of those who share the run's lanes. */
+  readonly producers: string;
   train(resolution: number): string;
   val(resolution: number): string;
 }
@@ -25,6 +27,7 @@ export function topicsOf(run: string): RunTopics {
     meta: `${run}.meta`,
     ledger: `${run}.ledger`,
     progress: `${run}.progress`,
+    producers: `${run}.producers`,
     train: (resolution) => `${run}.train.${resolution}`,
     val: (resolution) => `${run}.val.${resolution}`,
   };

@@ -3,7 +3,17 @@
 import { Fault } from '#shards';
 import type { Transport, TransportOptions } from './transport.ts';
 
-export type { Extent, LogRecord, Reader, ReaderOptions, TopicSpec, Transport, TransportOptions } from './transport.ts';
+export type {
+  Extent,
+  LogRecord,
+  Member,
+  Membership,
+  Reader,
+  ReaderOptions,
+  TopicSpec,
+  Transport,
+  TransportOptions,
+} from './transport.ts';
 
 /**
  * @throws Fault `bad-transport` for another URL, `not-a-log` or `log-unusable` for a folder, `transport-unreachable`

@@ -2,7 +2,7 @@
 
 import { createRequire } from 'node:module';
 import net from 'node:net';
-import type { Cluster, Kafka, RetryOptions } from 'kafkajs';
+import type { AssignerProtocol, Cluster, Kafka, RetryOptions } from 'kafkajs';
 import { useNativeCrc32c } from './kafka-crc.ts';
 import { mendReconnect } from './kafka-reconnect.ts';
 
@@ -21,6 +21,8 @@ export interface KafkaClient {
   readonly slowCrc: string | null;
   /** Why kafkajs' reconnecting could not be mended; null when it is. */
   readonly unmended: string | null;
+  /** How a group's members tell each other things. */
+  readonly codec: typeof AssignerProtocol;
   /** A pool of connections to the brokers, for fetching without a consumer group. */
   cluster(): Cluster;
   /**
@@ -35,7 +37,7 @@ export function createClient(brokers: readonly string[], onLost: () => void): Ka
   const require = createRequire(import.meta.url);
   const slowCrc = useNativeCrc32c(require);
   const unmended = mendReconnect(require);
-  const { Kafka, PartitionAssigners, logLevel } = require('kafkajs') as KafkaJs;
+  const { AssignerProtocol: codec, Kafka, PartitionAssigners, logLevel } = require('kafkajs') as KafkaJs;
   const sockets = new Set<net.Socket>();
   let ended = false;
   const kafka = new Kafka({
@@ -74,6 +76,7 @@ export function createClient(brokers: readonly string[], onLost: () => void): Ka
     retry: RETRY,
     slowCrc,
     unmended,
+    codec,
     cluster() {
       // kafkajs gives its cluster to partition assigners only. The consumer itself is never started: no group, no
       // heartbeat, no rebalance.

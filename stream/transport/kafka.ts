@@ -13,11 +13,22 @@ import {
   unreachable,
 } from './faults.ts';
 import { createClient, failureOf, type KafkaClient } from './kafka-client.ts';
+import { KafkaGroup, memberOf } from './kafka-group.ts';
 import { KafkaProducers } from './kafka-producers.ts';
 import { KafkaReader } from './kafka-reader.ts';
 import { describe, extentsOf, raiseBackstop, topicConfig } from './kafka-topics.ts';
 import { type KafkaAddress, parseKafkaUrl } from './kafka-url.ts';
-import type { Extent, Reader, ReaderOptions, TopicSpec, Transport, TransportOptions } from './transport.ts';
+import type {
+  Extent,
+  JoinOptions,
+  Member,
+  Membership,
+  Reader,
+  ReaderOptions,
+  TopicSpec,
+  Transport,
+  TransportOptions,
+} from './transport.ts';
 
 const PATIENCE_MS = 120_000;
 /** At open, where a wrong address is likelier than a broker that restarts. */
@@ -44,6 +55,8 @@ class KafkaTransport implements Transport {
     reappended: 0,
     producersReplaced: 0,
     skippedToBegin: 0,
+    rebalances: 0,
+    evictions: 0,
     slowCrc: 0,
     unmended: 0,
   };
@@ -53,6 +66,7 @@ class KafkaTransport implements Transport {
   readonly #onEvent: (event: string) => void;
   readonly #producers: KafkaProducers;
   readonly #readers = new Set<KafkaReader>();
+  readonly #memberships = new Set<KafkaGroup>();
   /** Topics that were seen, with their partition counts. */
   readonly #partitions = new Map<string, number>();
   #brokers = 1;
@@ -169,6 +183,28 @@ class KafkaTransport implements Transport {
     });
   }
 
+  async join(options: JoinOptions): Promise<Membership> {
+    this.#assertOpen();
+    await this.#known(options.topic, 0);
+    const membership = new KafkaGroup({
+      ...options,
+      newCluster: () => this.#client.cluster(),
+      codec: this.#client.codec,
+      partitions: this.#partitions.get(options.topic) as number,
+      url: this.url,
+      patienceMs: this.#patienceMs,
+      counters: this.counters,
+      onEvent: this.#onEvent,
+    });
+    this.#memberships.add(membership);
+    return membership;
+  }
+
+  async members(group: string): Promise<Member[]> {
+    const { groups } = await this.#administer((admin) => admin.describeGroups([group]));
+    return groups.flatMap(({ members }) => members).map((member) => memberOf(this.#client.codec, member));
+  }
+
   async deleteTopics(topics: readonly string[]): Promise<void> {
     for (const topic of topics) {
       this.#partitions.delete(topic);
@@ -181,7 +217,10 @@ class KafkaTransport implements Transport {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    const ends = [...this.#readers].map((reader) => reader.close());
+    const ends = [
+      ...[...this.#memberships].map((membership) => membership.leave()),
+      ...[...this.#readers].map((reader) => reader.close()),
+    ];
     const limit = new AbortController();
     await Promise.race([
       Promise.allSettled([...ends, this.#producers.close()]),

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Database, Key, RootDatabase } from 'lmdb';
 import { Fault } from '#shards';
 import { reason } from './faults.ts';
+import type { LeaseTables } from './log-leases.ts';
 import { removeStrangers } from './log-segments.ts';
 import type { TopicSpec } from './transport.ts';
 
@@ -33,7 +34,7 @@ export interface PartitionState {
  */
 export type RecordKey = [topic: number, partition: number, offset: number, bytes: number, key?: string];
 
-export interface LogStore {
+export interface LogStore extends LeaseTables {
   readonly root: RootDatabase<string, string>;
   readonly topics: Database<TopicEntry, string>;
   readonly states: Database<PartitionState, [topic: number, partition: number]>;
@@ -51,7 +52,7 @@ export interface LogStore {
 /** 0xBEEFC0DE, little-endian as on every machine that lmdb is built for. */
 const MAGIC = Buffer.from('dec0efbe', 'hex');
 
-const TABLES = ['topics', 'states', 'records', 'newest', 'segments', 'about'];
+const TABLES = ['topics', 'states', 'records', 'newest', 'segments', 'members', 'leases', 'about'];
 
 /**
  * Opens or creates the log in `directory`.
@@ -96,6 +97,8 @@ export async function openStore(directory: string): Promise<LogStore> {
       records: root.openDB({ name: 'records', encoding: 'binary' }),
       newest: root.openDB({ name: 'newest', encoding: 'json' }),
       segments: root.openDB({ name: 'segments', encoding: 'json' }),
+      members: root.openDB({ name: 'members', encoding: 'json' }),
+      leases: root.openDB({ name: 'leases', encoding: 'json' }),
       folder: join(directory, 'segments'),
       about,
     };

@@ -14,6 +14,7 @@ import {
   unknownTopic,
 } from './faults.ts';
 import { Commits } from './log-commits.ts';
+import { LeaseMembership, leaseMembers } from './log-leases.ts';
 import { LogReader } from './log-reader.ts';
 import { decodePlace, encodePlace, INLINE_BYTES, type Place, SegmentReader, SegmentWriter } from './log-segments.ts';
 import {
@@ -25,7 +26,17 @@ import {
   type TopicEntry,
   unusable,
 } from './log-store.ts';
-import type { Extent, Reader, ReaderOptions, TopicSpec, Transport, TransportOptions } from './transport.ts';
+import type {
+  Extent,
+  JoinOptions,
+  Member,
+  Membership,
+  Reader,
+  ReaderOptions,
+  TopicSpec,
+  Transport,
+  TransportOptions,
+} from './transport.ts';
 
 const EMPTY: PartitionState = { begin: 0, end: 0, bytes: 0 };
 /** Records removed in one transaction: a writer elsewhere waits for it. */
@@ -60,6 +71,7 @@ class LogTransport implements Transport {
   readonly #store: LogStore;
   readonly #onEvent: (event: string) => void;
   readonly #readers = new Set<LogReader>();
+  readonly #memberships = new Set<LeaseMembership>();
   readonly #commits: Commits;
   readonly #segments: SegmentReader;
   #closed = false;
@@ -169,6 +181,26 @@ class LogTransport implements Transport {
     }
   }
 
+  async join(options: JoinOptions): Promise<Membership> {
+    this.#assertOpen();
+    this.#store.root.resetReadTxn();
+    const { partitions } = this.#topic(options.topic, 0);
+    const membership = new LeaseMembership({
+      ...options,
+      tables: this.#store,
+      partitions,
+      transaction: (body) => this.#transaction(body),
+    });
+    this.#memberships.add(membership);
+    return membership;
+  }
+
+  async members(group: string): Promise<Member[]> {
+    this.#assertOpen();
+    this.#store.root.resetReadTxn();
+    return leaseMembers(this.#store, group);
+  }
+
   async deleteTopics(names: readonly string[]): Promise<void> {
     for (const name of names) {
       this.#store.root.resetReadTxn();
@@ -187,6 +219,7 @@ class LogTransport implements Transport {
 
   async close(): Promise<void> {
     if (this.#closed) return;
+    await Promise.all([...this.#memberships].map((membership) => membership.leave()));
     this.#closed = true;
     await this.#commits.close();
     await Promise.all([...this.#readers].map((reader) => reader.close()));

@@ -59,6 +59,30 @@ export interface ReaderOptions {
   readonly maxBytes: number;
 }
 
+export interface JoinOptions {
+  /** Its partitions are shared among the members. */
+  readonly topic: string;
+  readonly group: string;
+  /** What `members` shows of this member to others; short. */
+  readonly about: string;
+  /** Told which partitions this member owns from now on: once it has joined, and whenever that changes. */
+  readonly onOwned: (partitions: ReadonlySet<number>) => void;
+  /** The membership ended: what it owned goes to others. */
+  readonly onFailure: (error: unknown) => void;
+}
+
+export interface Membership {
+  /** Gives up what it owns, at once. */
+  leave(): Promise<void>;
+}
+
+export interface Member {
+  readonly id: string;
+  readonly about: string;
+  /** Ascending. */
+  readonly partitions: readonly number[];
+}
+
 export interface Transport {
   /** The URL it was opened with, secrets left out. */
   readonly url: string;
@@ -83,6 +107,14 @@ export interface Transport {
   read(options: ReaderOptions): Promise<Reader>;
   /** Drops records below `offset` (clamped to the end). */
   deleteBefore(topic: string, partition: number, offset: number): Promise<void>;
+  /**
+   * Joins those who share a topic's partitions. Within seconds each partition has one owner, and when a member joins, leaves
+   * or dies some change hands. Only about one owner at a time: whoever was paused owns until it is told otherwise, so what
+   * owners do must stand two of them. Fault `unknown-topic`.
+   */
+  join(options: JoinOptions): Promise<Membership>;
+  /** Who shares a topic's partitions now. */
+  members(group: string): Promise<Member[]>;
   /** Removes the topics that exist of these. */
   deleteTopics(topics: readonly string[]): Promise<void>;
   /** What happened out of the ordinary: retries, reconnects. Shown, never silent. */

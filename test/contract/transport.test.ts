@@ -10,6 +10,7 @@ import { appends } from './transport/appends.ts';
 import { brokerFaults } from './transport/broker-faults.ts';
 import { Harness } from './transport/harness.ts';
 import { interleavings } from './transport/interleavings.ts';
+import { memberships } from './transport/memberships.ts';
 import { reads } from './transport/reads.ts';
 import { topics } from './transport/topics.ts';
 
@@ -18,6 +19,7 @@ function contract(harness: Harness): void {
   appends(harness);
   reads(harness);
   topics(harness);
+  memberships(harness);
   interleavings(harness);
 }
 
