@@ -11,11 +11,14 @@ import type { PoolCounters } from './pool.ts';
 import { type ProduceEvent, produce } from './producer.ts';
 import { loadRecipe, type Recipe, withSettings } from './recipe.ts';
 import { statusOf } from './status.ts';
+import { statusLines } from './status-lines.ts';
 import { openTransport } from './transport/index.ts';
 import type { Transport } from './transport/transport.ts';
 import { unretainedPhase } from './window.ts';
 
 const GIB = 1024 ** 3;
+/** How long `stream status` measures rates. */
+const RATE_MS = 1000;
 const say = (line: string) => process.stderr.write(`${line}\n`);
 const finish = (result: object, json: boolean, lines: readonly string[]) =>
   process.stdout.write(`${json ? JSON.stringify(result) : lines.join('\n')}\n`);
@@ -155,22 +158,14 @@ program
 
 program
   .command('status')
-  .description('how far lanes and trainers are')
+  .description('how far lanes and trainers are, who produces, who waits for whom')
   .requiredOption(...run)
   .requiredOption(...transport)
   .option(...json)
   .action((options) =>
     withTransport(options.transport, false, async (opened) => {
-      const status = await statusOf(opened, options.run, await awaitRun(opened, options.run, 0, say));
-      finish(status, options.json, [
-        `run ${status.run}, plan ${status.planHash.slice(0, 12)}: ${status.complete} of ${status.steps} steps in every lane`,
-        `lanes: ${status.laneSteps.join(' ')}; lead ${(status.leadBytes / 1e6).toFixed(1)} MB`,
-        ...Object.entries(status.records).map(([topic, records]) => `${topic}: ${records} records`),
-        ...status.trainers.map(
-          ({ trainer, rank, consumedStep, checkpointStep }) =>
-            `trainer ${trainer}/${rank}: consumed step ${consumedStep}, resumes at ${checkpointStep}`,
-        ),
-      ]);
+      const status = await statusOf(opened, options.run, await awaitRun(opened, options.run, 0, say), RATE_MS);
+      finish(status, options.json, statusLines(status));
     }),
   );
 

@@ -2,7 +2,6 @@
 
 import { hostname } from 'node:os';
 
-/** What `stream status` shows of a producer. */
 export interface ProducerAbout {
   readonly host: string;
   readonly pid: number;
@@ -11,4 +10,8 @@ export interface ProducerAbout {
 
 export function producerAbout(windowBytes: number): string {
   return JSON.stringify({ host: hostname(), pid: process.pid, windowBytes } satisfies ProducerAbout);
+}
+
+export function parseAbout(text: string): ProducerAbout {
+  return JSON.parse(text) as ProducerAbout;
 }

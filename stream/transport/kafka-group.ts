@@ -228,7 +228,7 @@ export function memberOf(
   // Empty while the group shares out.
   const assignment = memberAssignment.length > 0 ? codec.MemberAssignment.decode(memberAssignment)?.assignment : {};
   const partitions = Object.values(assignment ?? {}).flat();
-  const { about } = memberMetadata.length > 0 ? dataOf(codec, memberMetadata) : { about: '' };
+  const { about } = memberMetadata.length > 0 ? dataOf(codec, memberMetadata) : { about: null };
   return { id: memberId, about, partitions: partitions.toSorted((a, b) => a - b) };
 }
 

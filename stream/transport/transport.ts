@@ -78,7 +78,8 @@ export interface Membership {
 
 export interface Member {
   readonly id: string;
-  readonly about: string;
+  /** Null while it is joining. */
+  readonly about: string | null;
   /** Ascending. */
   readonly partitions: readonly number[];
 }
