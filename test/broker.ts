@@ -4,7 +4,7 @@ import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Broker, downKafka, upKafka } from '#ops';
+import { type Broker, downKafka, killKafka, type UpOptions, upKafka } from '#ops';
 
 export interface TestBroker {
   readonly transport: Broker['transport'];
@@ -13,15 +13,24 @@ export interface TestBroker {
   restart(): Promise<void>;
   /** Without a chance to say goodbye. */
   kill(): void;
+  /** The same, until the process is gone. */
+  crash(): Promise<void>;
   stop(): Promise<void>;
 }
 
 /** The default action of a signal ends a process without 'exit' handlers; with these the broker goes along. */
 let signalsHandled = false;
 
-export async function startBroker(): Promise<TestBroker> {
+export function endOnSignals(): void {
+  if (signalsHandled) return;
+  signalsHandled = true;
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));
+}
+
+export async function startBroker(options: Pick<UpOptions, 'proxied' | 'settings'> = {}): Promise<TestBroker> {
   const dir = await mkdtemp(join(tmpdir(), 'medium-recipe-broker-'));
-  let broker = await upKafka({ dir, heapMb: 256 });
+  const up = () => upKafka({ ...options, dir, heapMb: 256 });
+  let broker = await up();
   const kill = () => {
     try {
       process.kill(broker.pid, 'SIGKILL');
@@ -34,18 +43,16 @@ export async function startBroker(): Promise<TestBroker> {
     rmSync(dir, { recursive: true, force: true, maxRetries: 5 });
   };
   process.on('exit', onExit);
-  if (!signalsHandled) {
-    signalsHandled = true;
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));
-  }
+  endOnSignals();
   return {
     get transport() {
       return broker.transport;
     },
     dir,
     kill,
+    crash: () => killKafka({ dir }),
     restart: async () => {
-      broker = await upKafka({ dir, heapMb: 256 });
+      broker = await up();
     },
     stop: async () => {
       await downKafka({ dir });

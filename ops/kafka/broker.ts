@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Fault } from '#shards';
 import { identity, withLock, writeAtomically } from '../setup/plain.ts';
-import { freePorts, isFree, type Ports, serverProperties } from './config.ts';
+import { freePorts, isFree, type NodeSettings, type Ports, serverProperties } from './config.ts';
 import { asset, ensureJars, KAFKA_VERSION } from './jars.ts';
 
 const run = promisify(execFile);
@@ -18,11 +18,13 @@ const run = promisify(execFile);
 const START_PATIENCE_MS = 120_000;
 const STOP_PATIENCE_MS = 20_000;
 
-export interface UpOptions {
+export interface UpOptions extends NodeSettings {
   /** Folder of one broker: its topics, settings, log and who it is. Made if missing. */
   readonly dir: string;
   /** Port of 127.0.0.1; without it that of the last time if it is free, else any free one. */
   readonly port?: number;
+  /** Of a cluster's member, whose fellows know it. */
+  readonly controllerPort?: number;
   /** Java heap in MiB. */
   readonly heapMb?: number;
   /** Level of DIR/broker.log. */
@@ -63,14 +65,14 @@ export async function upKafka(options: UpOptions): Promise<Broker> {
     }
     const java = await findJava();
     const classPath = await ensureJars(say);
-    const ports = await choosePorts(port, running);
+    const ports = await choosePorts(options, running);
     const jvm = [
       // Half a heap of a default broker, and only the first compiler: it starts in half the time, beside a trainer.
       ...[`-Xmx${heapMb}m`, '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Djava.awt.headless=true'],
       ...[`-Dkafka.log.level=${logLevel}`, `-Dlog4j2.configurationFile=${asset('log4j2.yaml')}`, '-cp', classPath],
     ];
-    await format(dir, ports, java, jvm);
-    await writeFile(join(dir, 'server.properties'), serverProperties(ports, join(dir, 'data')));
+    await format(dir, ports, options, java, jvm);
+    await writeFile(join(dir, 'server.properties'), serverProperties(ports, join(dir, 'data'), options));
     say(`starting Apache Kafka ${KAFKA_VERSION} on 127.0.0.1:${ports.port}`);
     const logFile = join(dir, 'broker.log');
     const logged = statSync(logFile, { throwIfNoEntry: false })?.size ?? 0;
@@ -95,6 +97,14 @@ export async function downKafka(options: { readonly dir: string }): Promise<{ st
   const state = readState(dir);
   if (state === null || !lives(state)) return { stopped: false, killed: false };
   return { stopped: true, killed: await stop(state) };
+}
+
+/** Ends the folder's broker without a chance to say goodbye. Resolves when the process is gone. */
+export async function killKafka(options: { readonly dir: string }): Promise<void> {
+  const state = readState(resolve(options.dir));
+  if (state === null || !lives(state)) return;
+  process.kill(state.pid, 'SIGKILL');
+  await gone(state, STOP_PATIENCE_MS);
 }
 
 export type KafkaStatus =
@@ -126,14 +136,19 @@ const portTaken = (port: number, received: string): Fault =>
     remedy: 'leave out --port, or choose another one',
   });
 
-async function choosePorts(wanted: number | undefined, before: State | null): Promise<Ports> {
-  if (wanted !== undefined && !(await isFree(wanted))) throw portTaken(wanted, 'somebody listens there');
+async function choosePorts(
+  { port: wanted, controllerPort }: Pick<UpOptions, 'port' | 'controllerPort'>,
+  before: State | null,
+): Promise<Ports> {
+  for (const port of [wanted, controllerPort])
+    if (port !== undefined && !(await isFree(port))) throw portTaken(port, 'somebody listens there');
   const [any = 0, other = 0] = await freePorts(2);
   const again = async (port: number | undefined) => port !== undefined && port !== wanted && (await isFree(port));
   // The same ports again where possible: clients that wait for a broker that crashed find it there.
   return {
     port: wanted ?? ((await again(before?.port)) ? (before?.port ?? any) : any),
-    controllerPort: (await again(before?.controllerPort)) ? (before?.controllerPort ?? other) : other,
+    controllerPort:
+      controllerPort ?? ((await again(before?.controllerPort)) ? (before?.controllerPort ?? other) : other),
   };
 }
 
@@ -154,16 +169,25 @@ async function findJava(): Promise<string> {
   return java;
 }
 
+export const newClusterId = (): string => randomBytes(16).toString('base64url');
+
 /** Gives a new folder its cluster id. Formatted aside and renamed, so that a half-formatted one never counts. */
-async function format(dir: string, ports: Ports, java: string, jvm: readonly string[]): Promise<void> {
+async function format(
+  dir: string,
+  ports: Ports,
+  node: NodeSettings,
+  java: string,
+  jvm: readonly string[],
+): Promise<void> {
   if (existsSync(join(dir, 'data', 'meta.properties'))) return;
   const aside = join(dir, 'data.new');
   await rm(aside, { recursive: true, force: true });
   const properties = join(dir, 'format.properties');
-  await writeFile(properties, serverProperties(ports, aside));
-  const id = randomBytes(16).toString('base64url');
+  await writeFile(properties, serverProperties(ports, aside, node));
+  const id = node.member?.clusterId ?? newClusterId();
+  const alone = node.member ? [] : ['--standalone'];
   // With '=': an id may begin with '-', which would be taken for an option.
-  const args = ['kafka.tools.StorageTool', 'format', '--standalone', `--cluster-id=${id}`, '-c', properties];
+  const args = ['kafka.tools.StorageTool', 'format', ...alone, `--cluster-id=${id}`, '-c', properties];
   try {
     await run(java, [...jvm, ...args]);
   } catch (error) {
@@ -211,6 +235,12 @@ async function untilItAnswers(dir: string, state: State): Promise<boolean> {
 /** A real metadata request: an open port says little, and may be somebody else's. */
 async function answers(dir: string, { port }: State): Promise<boolean> {
   const meta = await readFile(join(dir, 'data', 'meta.properties'), 'utf8').catch(() => '');
+  const found = await askCluster(port);
+  return found !== null && found.brokers > 0 && meta.includes(`cluster.id=${found.clusterId}\n`);
+}
+
+/** What the broker on this port knows of its cluster; null where nobody answers. */
+export async function askCluster(port: number): Promise<{ clusterId: string; brokers: number } | null> {
   const { Kafka, logLevel } = await import('kafkajs');
   const admin = new Kafka({
     clientId: 'ops',
@@ -223,25 +253,27 @@ async function answers(dir: string, { port }: State): Promise<boolean> {
   try {
     await admin.connect();
     const { clusterId, brokers } = await admin.describeCluster();
-    return brokers.length > 0 && meta.includes(`cluster.id=${clusterId}\n`);
+    return { clusterId, brokers: brokers.length };
   } catch {
-    return false;
+    return null;
   } finally {
     await admin.disconnect();
   }
 }
 
+/** Whether the process ends within so many ms. */
+async function gone(state: State, patience: number): Promise<boolean> {
+  for (const deadline = Date.now() + patience; lives(state); await sleep(20)) if (Date.now() > deadline) return false;
+  return true;
+}
+
 /** Returns whether it had to be killed. */
 async function stop(state: State): Promise<boolean> {
-  const gone = async (patience: number) => {
-    for (const deadline = Date.now() + patience; lives(state); await sleep(20)) if (Date.now() > deadline) return false;
-    return true;
-  };
   if (lives(state)) process.kill(state.pid, 'SIGTERM');
-  const ended = await gone(STOP_PATIENCE_MS);
+  const ended = await gone(state, STOP_PATIENCE_MS);
   if (!ended) {
     process.kill(state.pid, 'SIGKILL');
-    await gone(STOP_PATIENCE_MS);
+    await gone(state, STOP_PATIENCE_MS);
   }
   return !ended;
 }

@@ -1,4 +1,4 @@
-// The broker's configuration: one process that is broker and controller, on 127.0.0.1 only, for one machine.
+// A broker's configuration: a process that is broker and controller, alone or one of a cluster, on 127.0.0.1 only.
 
 import { createServer } from 'node:net';
 
@@ -9,28 +9,59 @@ export interface Ports {
   readonly controllerPort: number;
 }
 
-/** server.properties for a single node; `logDir` is where Kafka keeps its topics. */
-export function serverProperties({ port, controllerPort }: Ports, logDir: string): string {
+/** One of a cluster's nodes; each is broker and controller, and all of them vote. */
+export interface Member {
+  readonly id: number;
+  readonly clusterId: string;
+  readonly voters: readonly { readonly id: number; readonly controllerPort: number }[];
+}
+
+/** A second listener, whose clients are told the address of the proxy before it. */
+export interface Proxied {
+  readonly port: number;
+  readonly advertised: number;
+}
+
+export interface NodeSettings {
+  /** Without it the node is alone. */
+  readonly member?: Member | undefined;
+  readonly proxied?: Proxied | undefined;
+  /** Added to the settings, or put in place of ours. */
+  readonly settings?: Readonly<Record<string, string>> | undefined;
+}
+
+/** server.properties; `logDir` is where Kafka keeps its topics. */
+export function serverProperties({ port, controllerPort }: Ports, logDir: string, node: NodeSettings = {}): string {
+  const { member, proxied } = node;
+  // Three replicas, of which two must have a record before it counts: one broker may go at any time.
+  const replicas = Math.min(3, member?.voters.length ?? 1);
+  const inSync = Math.max(1, replicas - 1);
+  const listen = (name: string, at: number) => `${name}://127.0.0.1:${at}`;
+  const listeners = [listen('PLAINTEXT', port), ...(proxied ? [listen('PROXIED', proxied.port)] : [])];
+  const advertised = [listen('PLAINTEXT', port), ...(proxied ? [listen('PROXIED', proxied.advertised)] : [])];
   const settings: Record<string, string | number | boolean> = {
     'process.roles': 'broker,controller',
-    'node.id': 1,
-    listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
-    'advertised.listeners': `PLAINTEXT://127.0.0.1:${port}`,
+    'node.id': member?.id ?? 1,
+    listeners: [...listeners, listen('CONTROLLER', controllerPort)].join(','),
+    'advertised.listeners': advertised.join(','),
     'controller.listener.names': 'CONTROLLER',
     'inter.broker.listener.name': 'PLAINTEXT',
-    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
-    'controller.quorum.bootstrap.servers': `127.0.0.1:${controllerPort}`,
+    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT',
+    // A cluster's voters are named here and not in its data, so that all of it may move to other ports.
+    ...(member
+      ? { 'controller.quorum.voters': member.voters.map((v) => `${v.id}@127.0.0.1:${v.controllerPort}`).join(',') }
+      : { 'controller.quorum.bootstrap.servers': `127.0.0.1:${controllerPort}` }),
     'log.dirs': logDir,
-    // One node: every internal topic has one replica and one partition.
-    'default.replication.factor': 1,
-    'min.insync.replicas': 1,
-    'offsets.topic.replication.factor': 1,
+    // Every internal topic has one partition, on as many nodes as there are, up to three.
+    'default.replication.factor': replicas,
+    'min.insync.replicas': inSync,
+    'offsets.topic.replication.factor': replicas,
     'offsets.topic.num.partitions': 1,
-    'transaction.state.log.replication.factor': 1,
-    'transaction.state.log.min.isr': 1,
+    'transaction.state.log.replication.factor': replicas,
+    'transaction.state.log.min.isr': inSync,
     'transaction.state.log.num.partitions': 1,
-    'share.coordinator.state.topic.replication.factor': 1,
-    'share.coordinator.state.topic.min.isr': 1,
+    'share.coordinator.state.topic.replication.factor': replicas,
+    'share.coordinator.state.topic.min.isr': inSync,
     'share.coordinator.state.topic.num.partitions': 1,
     // Topics are made by who owns the run; a misspelt one must fail. What is kept is decided by topic, not by a default.
     'auto.create.topics.enable': false,
@@ -51,6 +82,7 @@ export function serverProperties({ port, controllerPort }: Ports, logDir: string
     'background.threads': 2,
     'num.recovery.threads.per.data.dir': 2,
     'log.cleaner.dedupe.buffer.size': 16 * 1024 * 1024,
+    ...node.settings,
   };
   return `${Object.entries(settings)
     .map(([key, value]) => `${key}=${value}`)
