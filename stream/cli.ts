@@ -6,7 +6,7 @@ import { Command } from 'commander';
 import { Fault, interruption, runProgram, wholeNumber } from '#shards';
 import { type StageSums, stageLine, stageReport, sumsSince } from './bottleneck.ts';
 import { inspectStep } from './inspect.ts';
-import { awaitRun } from './meta.ts';
+import { awaitRun, readMeta } from './meta.ts';
 import type { PoolCounters } from './pool.ts';
 import { type ProduceEvent, produce } from './producer.ts';
 import { loadRecipe, type Recipe, withSettings } from './recipe.ts';
@@ -35,6 +35,19 @@ async function withTransport<Result>(
   } finally {
     await transport.close();
   }
+}
+
+/** Of a run that was begun. */
+async function recipeOf(transport: Transport, run: string): Promise<Recipe> {
+  const meta = await readMeta(transport, run);
+  if (meta) return meta.recipe;
+  throw new Fault({
+    code: 'recipe-missing',
+    received: `no --recipe, and no run '${run}' at ${transport.url} that has one`,
+    expected: 'the recipe of a run that begins',
+    remedy: 'give --recipe NAME|FILE, or correct --run and --transport',
+    exit: 2,
+  });
 }
 
 const collect = (value: string, all: string[]) => [...all, value];
@@ -103,7 +116,7 @@ program
   .command('produce')
   .description("write a run's batches, from where its ledger ends to the plan's end")
   .requiredOption('--shards <dir>', "what 'preprocess shard' wrote")
-  .requiredOption('--recipe <name|file>', 'a name in stream/recipes or a YAML file')
+  .option('--recipe <name|file>', 'a name in stream/recipes or a YAML file; a run that was begun knows its own')
   .requiredOption(...run)
   .requiredOption(...transport)
   .option('--set <key=value>', 'change a key of the recipe, as in --set seed=1; may be repeated', collect, [])
@@ -118,12 +131,14 @@ program
   .option('--forget <trainer>', 'a trainer that will not come back; may be repeated', collect, [])
   .option(...json)
   .action(async (options) => {
-    const recipe = withSettings(await loadRecipe(options.recipe), options.set);
+    // Before a log is made: a recipe that is wrong should leave nothing behind.
+    const given = options.recipe && withSettings(await loadRecipe(options.recipe), options.set);
     const signal = interruption();
-    const tell = teller(recipe, options.window, options.workers);
     let begun = { at: performance.now(), lanes: 1 };
-    const counters = await withTransport(options.transport, true, async (opened) => ({
-      ...(await produce({
+    const counters = await withTransport(options.transport, given !== undefined, async (opened) => {
+      const recipe = given ?? withSettings(await recipeOf(opened, options.run), options.set);
+      const tell = teller(recipe, options.window, options.workers);
+      const produced = await produce({
         transport: opened,
         run: options.run,
         shards: options.shards,
@@ -138,9 +153,9 @@ program
           if (event.kind === 'begun') begun = { at: performance.now(), lanes: event.plan.lanes };
           tell(event);
         },
-      })),
-      transport: opened.counters,
-    }));
+      });
+      return { ...produced, transport: opened.counters };
+    });
     if (signal.aborted)
       throw new Fault({
         code: 'interrupted',

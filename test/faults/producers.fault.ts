@@ -131,7 +131,7 @@ describe('3 producers: one SIGKILLed, one SIGSTOPped for 20 s then continued, on
 
   // Whoever is stopped inside a commit holds LMDB's lock: then all wait until it goes on.
   it('on the embedded log the stream is the same to the bit', {
-    skip: pick('only in the long form', false),
+    skip: pick<string | false>('only in the long form', false),
   }, async () => {
     const url = `log:${join(temporaryFolder(), 'log')}`;
     const transport = await openTransport(url);
