@@ -1,14 +1,13 @@
 // The reading end: for each step the records that the ledger names, checked, in lane order, whatever else the log holds.
 
-import { Fault } from '#shards';
 import { ByteQueue } from './byte-queue.ts';
-import { type LaneLedger, type LedgerRecord, openLedgers, StepDigest, VAL_STEP } from './ledger.ts';
+import { type LaneLedger, openLedgers, StepDigest, VAL_STEP } from './ledger.ts';
 import type { RunMeta } from './meta.ts';
 import { imageBytes, type Plan, placeOf, resolutionsOf } from './plan.ts';
-import { type RecordTensors, readRecord } from './record.ts';
-import { TopicReaders } from './topic-readers.ts';
+import type { RecordTensors } from './record.ts';
+import { type ReadChunk, StepReader, type StepReaderCounters } from './step-reader.ts';
 import { topicsOf } from './topics.ts';
-import type { LogRecord, Transport } from './transport/transport.ts';
+import type { Transport } from './transport/transport.ts';
 
 /** A lane's slice of a step: its chunks in order. */
 export interface LaneStep {
@@ -22,12 +21,6 @@ export interface LaneStep {
   release(): void;
 }
 
-/** A chunk with its record's memory. */
-interface HeldChunk {
-  readonly tensors: RecordTensors;
-  release(): void;
-}
-
 export interface ConsumeOptions {
   readonly transport: Transport;
   readonly run: string;
@@ -38,21 +31,14 @@ export interface ConsumeOptions {
   readonly prefetchBytes: number;
 }
 
-export interface ConsumeCounters {
-  /** Records outside every ledger range: a paused owner's, half a step's, a second copy. */
-  skipped: number;
-  /** Seeks because the lane did not stand where the ledger says. */
-  seeks: number;
-  bytes: number;
-}
+export type ConsumeCounters = StepReaderCounters;
 
 export class Consumer {
-  readonly counters: ConsumeCounters = { skipped: 0, seeks: 0, bytes: 0 };
   readonly #options: ConsumeOptions;
   readonly #plan: Plan;
   readonly #ledgers: Map<number, LaneLedger>;
   readonly #closeLedgers: () => Promise<void>;
-  readonly #readers: TopicReaders;
+  readonly #reader: StepReader;
   readonly #queues: Map<number, ByteQueue<LaneStep>>;
   /** Of `evaluation`, of which one runs at a time. */
   readonly #evaluating = new StepDigest();
@@ -65,7 +51,8 @@ export class Consumer {
     this.#plan = options.meta.plan;
     this.#ledgers = opened.ledgers;
     this.#closeLedgers = opened.close;
-    this.#readers = new TopicReaders(options.transport, options.lanes);
+    const { transport, run, meta, lanes } = options;
+    this.#reader = new StepReader({ transport, run, planHash: meta.planHash, lanes });
     this.#next = options.fromStep;
     const bound = options.prefetchBytes / options.lanes.length;
     const sizeOf = ({ step }: LaneStep) => this.#laneBytes(step);
@@ -76,6 +63,10 @@ export class Consumer {
   static async open(options: ConsumeOptions): Promise<Consumer> {
     const { transport, run, lanes, fromStep } = options;
     return new Consumer(options, await openLedgers(transport, run, lanes, fromStep));
+  }
+
+  get counters(): ConsumeCounters {
+    return this.#reader.counters;
   }
 
   /** The next step, all lanes in order; null at the plan's end. */
@@ -99,12 +90,12 @@ export class Consumer {
   async *evaluation(resolution: number): AsyncGenerator<RecordTensors> {
     const topics = topicsOf(this.#options.run);
     for (const other of resolutionsOf(this.#plan))
-      if (other !== resolution) await this.#readers.close(topics.val(other));
+      if (other !== resolution) await this.#reader.close(topics.val(other));
     for (let lane = 0; lane < this.#plan.lanes; lane++) {
       // A lane's val record precedes its train records of the phase, so this never takes a record that the lane awaits.
       const entry = await this.#ledger(lane).wait(topics.val(resolution), VAL_STEP);
       if (!entry) return;
-      for await (const { tensors, release } of this.#readStep(entry, this.#evaluating)) {
+      for await (const { tensors, release } of this.#reader.read(entry, this.#evaluating)) {
         yield tensors;
         release();
       }
@@ -115,7 +106,7 @@ export class Consumer {
     this.#closed = true;
     for (const queue of this.#queues.values()) queue.end();
     await this.#closeLedgers();
-    await this.#readers.close();
+    await this.#reader.close();
     await Promise.all(this.#lanes);
   }
 
@@ -144,8 +135,8 @@ export class Consumer {
         if (!entry) return;
         const writtenAt = performance.timeOrigin + performance.now();
         this.#openAhead(step);
-        const held: HeldChunk[] = [];
-        for await (const chunk of this.#readStep(entry, digest)) held.push(chunk);
+        const held: ReadChunk[] = [];
+        for await (const chunk of this.#reader.read(entry, digest)) held.push(chunk);
         ledger.forgetBelow(step + 1);
         const chunks = held.map(({ tensors }) => tensors);
         const release = () => {
@@ -167,7 +158,7 @@ export class Consumer {
     if (!before || step !== phase.firstStep) return;
     const later = this.#plan.phases.slice(phase.index);
     if (later.some(({ resolution }) => resolution === before.resolution)) return;
-    await this.#readers.close(topicsOf(this.#options.run).train(before.resolution));
+    await this.#reader.close(topicsOf(this.#options.run).train(before.resolution));
   }
 
   /** Opens the next phase's topic in a phase's last epoch, so that the switch finds its records here. */
@@ -175,110 +166,6 @@ export class Consumer {
     const { phase, epoch } = placeOf(this.#plan, step);
     const next = this.#plan.phases[phase.index + 1];
     if (next && epoch === next.firstEpoch - 1)
-      void this.#readers.open(topicsOf(this.#options.run).train(next.resolution));
+      this.#reader.openAhead(topicsOf(this.#options.run).train(next.resolution));
   }
-
-  /**
-   * First occurrences of the step's chunks in [offset, end), in order. A producer appends them in order, so what stands
-   * between them is skipped: a paused owner's records, or half a step's.
-   */
-  async *#readStep(entry: LedgerRecord, digest: StepDigest): AsyncGenerator<HeldChunk> {
-    const { topic, lane, step } = entry;
-    digest.begin();
-    let found = 0;
-    if (entry.chunks > 0) {
-      const { reader, positions } = await this.#readers.open(topic);
-      let position = positions.get(lane) ?? 0;
-      if (position !== entry.offset) {
-        await this.#checkRetained(entry);
-        reader.seek(lane, entry.offset);
-        // The val split is read again at each evaluation: no seek to be told of.
-        if (step !== VAL_STEP) {
-          this.counters.seeks++;
-          this.counters.skipped += Math.max(0, entry.offset - position);
-        }
-        position = entry.offset;
-        positions.set(lane, position);
-      }
-      while (position < entry.end) {
-        const record = await reader.next(lane).catch((error: unknown) => Promise.reject(inStep(entry, error)));
-        if (!record) throw new Error(`the reader of ${topic} was closed`);
-        if (record.offset > position) await this.#checkRetained(entry);
-        position = record.offset + 1;
-        positions.set(lane, position);
-        const { id, tensors } = readIn(entry, record);
-        if (id.plan !== this.#options.meta.planHash) throw foreignPlan(entry, id.plan, this.#options.meta.planHash);
-        if (id.step !== step || id.lane !== lane || id.chunk !== found) {
-          this.counters.skipped++;
-          reader.release(record);
-          continue;
-        }
-        digest.add(record.value);
-        found++;
-        yield { tensors, release: () => reader.release(record) };
-      }
-    }
-    if (found !== entry.chunks) throw chunkMissing(entry, found);
-    const bytes = digest.end();
-    if (bytes !== entry.digest) throw digestDiffers(entry, bytes);
-    this.counters.bytes += entry.bytes;
-  }
-
-  async #checkRetained(entry: LedgerRecord): Promise<void> {
-    const extent = (await this.#options.transport.ends(entry.topic))[entry.lane];
-    if (extent && extent.begin <= entry.offset) return;
-    const { run, transport } = this.#options;
-    throw new Fault({
-      code: 'step-expired',
-      received: `${entry.topic}, lane ${entry.lane}: step ${entry.step} at offset ${entry.offset} is gone; the log begins at ${extent?.begin}`,
-      expected: 'a step that the log still holds',
-      remedy: `regenerate it: stream produce --run ${run} --transport ${transport.url} --from-step ${entry.step} --shards DIR --recipe RECIPE`,
-    });
-  }
-}
-
-/** @throws Fault that tells how to make the step again, where the bytes are no record */
-function readIn(entry: LedgerRecord, { offset, value }: LogRecord): ReturnType<typeof readRecord> {
-  try {
-    return readRecord(value, `${where(entry)} at offset ${offset}`);
-  } catch (error) {
-    throw inStep(entry, error);
-  }
-}
-
-/** A Fault of bytes that are lost or damaged says which step has to be made again. */
-function inStep(entry: LedgerRecord, error: unknown): unknown {
-  if (!(error instanceof Fault) || !['record-lost', 'safetensors-damaged', 'record-incomplete'].includes(error.code))
-    return error;
-  const remedy = `bytes of the log are lost or damaged; regenerate with stream produce --from-step ${entry.step}`;
-  return new Fault({ ...error.toJSON(), remedy, cause: error });
-}
-
-const where = ({ topic, lane, step }: LedgerRecord) => `${topic}, lane ${lane}, step ${step}`;
-
-function foreignPlan(entry: LedgerRecord, received: string, expected: string): Fault {
-  return new Fault({
-    code: 'foreign-plan',
-    received: `${where(entry)}: a record of plan ${received}`,
-    expected: `plan ${expected}`,
-    remedy: 'another run wrote into these topics; give each run its own name',
-  });
-}
-
-function chunkMissing(entry: LedgerRecord, chunk: number): Fault {
-  return new Fault({
-    code: 'chunk-missing',
-    received: `${where(entry)}: chunk ${chunk} is not in [${entry.offset}, ${entry.end})`,
-    expected: `all ${entry.chunks} chunks, as the ledger says`,
-    remedy: `the log lost acknowledged records; regenerate with stream produce --from-step ${entry.step}`,
-  });
-}
-
-function digestDiffers(entry: LedgerRecord, digest: string): Fault {
-  return new Fault({
-    code: 'digest-mismatch',
-    received: `${where(entry)}: bytes with digest ${digest}`,
-    expected: `${entry.digest} (fingerprint ${entry.fingerprint})`,
-    remedy: `the log's bytes are damaged; regenerate with stream produce --from-step ${entry.step}`,
-  });
 }
