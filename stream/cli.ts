@@ -10,6 +10,7 @@ import { awaitRun, readMeta } from './meta.ts';
 import type { PoolCounters } from './pool.ts';
 import { type ProduceEvent, produce } from './producer.ts';
 import { loadRecipe, type Recipe, withSettings } from './recipe.ts';
+import { addReplay } from './replay-command.ts';
 import { statusOf } from './status.ts';
 import { statusLines } from './status-lines.ts';
 import { openTransport } from './transport/index.ts';
@@ -213,5 +214,7 @@ program
       );
     }),
   );
+
+addReplay(program, { run, transport, json, withTransport, say, finish });
 
 await runProgram(program);

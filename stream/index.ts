@@ -21,6 +21,7 @@ export {
 } from './plan.ts';
 export { type PoolCounters, type RenderedChunk, RenderPool } from './pool.ts';
 export { reportProgress } from './progress.ts';
+export { lanesOfRank } from './ranks.ts';
 export {
   loadRecipe,
   type ModelRecipe,

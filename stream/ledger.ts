@@ -53,6 +53,18 @@ export function encodeLedger(record: LedgerRecord): Buffer {
   return Buffer.from(canonicalJson(record));
 }
 
+/** Two records of one step. Fault `ledger-contradiction` where they have different digests. */
+export function checkAgrees(record: LedgerRecord, before: LedgerRecord): void {
+  const { topic, lane, step, digest, fingerprint } = record;
+  if (before.digest === digest) return;
+  throw new Fault({
+    code: 'ledger-contradiction',
+    received: `${topic}, lane ${lane}, step ${step}: digest ${digest} (fingerprint ${fingerprint})`,
+    expected: `${before.digest} (fingerprint ${before.fingerprint}), as the ledger already says`,
+    remedy: 'two producers disagree; stop the one whose version or machine differs and choose another --run',
+  });
+}
+
 /** A lane's ledger, by topic and step; follows the partition as it grows. */
 export class LaneLedger {
   readonly #topics = new Map<string, Map<number, LedgerRecord>>();
@@ -105,7 +117,7 @@ export class LaneLedger {
 
   /** Notes a record, read or appended. Fault `ledger-contradiction` where one of its step has another digest. */
   add(record: LedgerRecord): void {
-    const { topic, step, digest } = record;
+    const { topic, step } = record;
     if (step > this.#highest) this.#highest = step;
     if (step !== VAL_STEP && step < this.#floor) return;
     let steps = this.#topics.get(topic);
@@ -114,13 +126,7 @@ export class LaneLedger {
       this.#topics.set(topic, steps);
     }
     const before = steps.get(step);
-    if (before && before.digest !== digest)
-      throw new Fault({
-        code: 'ledger-contradiction',
-        received: `${topic}, lane ${this.#lane}, step ${step}: digest ${digest} (fingerprint ${record.fingerprint})`,
-        expected: `${before.digest} (fingerprint ${before.fingerprint}), as the ledger already says`,
-        remedy: 'two producers disagree; stop the one whose version or machine differs and choose another --run',
-      });
+    if (before) checkAgrees(record, before);
     steps.set(step, record);
   }
 
