@@ -78,9 +78,11 @@ export async function replay(options: ReplayOptions): Promise<Replay> {
   const { transport, run, meta, lanes, shards, to } = options;
   const { plan } = meta;
   const from = options.fromStep ?? 0;
-  const ledger = await LedgerRange.open({ transport, run, plan, lanes, from, to: options.toStep ?? plan.steps });
-  const range = { from, to: options.toStep ?? ledger.complete, lanes };
-  checkRange(range, plan.steps, ledger.complete);
+  const most = { from, to: options.toStep ?? plan.steps, lanes };
+  checkRange(most, plan.steps);
+  const ledger = await LedgerRange.open({ transport, run, plan, ...most });
+  const range = { ...most, to: options.toStep ?? Math.max(from + 1, ledger.complete) };
+  checkProduced(range, ledger.complete);
   // Sooner than by its steps, whose fingerprints also name what some samples needed.
   if (shards && !shards.allowOtherFingerprint && meta.fingerprint !== FINGERPRINT)
     throw fingerprintDiffers(`run '${run}'`, FINGERPRINT, meta);
@@ -184,22 +186,25 @@ const DAMAGE: readonly string[] = [
 
 const placeName = ({ step, lane }: LedgerRecord) => `step ${step}, lane ${lane}`;
 
-function checkRange({ from, to }: ReplayRange, steps: number, complete: number): void {
-  if (from >= to || to > steps)
-    throw new Fault({
-      code: 'step-out-of-range',
-      received: `steps ${from} ≤ s < ${to}`,
-      expected: `0 ≤ from < to ≤ ${steps}; every lane has ${complete} steps so far`,
-      remedy: complete === 0 ? 'wait for the producer' : 'correct --from-step and --to-step',
-      exit: complete === 0 ? 1 : 2,
-    });
-  if (to > complete)
-    throw new Fault({
-      code: 'step-not-produced',
-      received: `steps ${from} ≤ s < ${to}`,
-      expected: `the ${complete} steps that every lane has so far`,
-      remedy: 'wait for the producer, or lower --to-step',
-    });
+function checkRange({ from, to }: ReplayRange, steps: number): void {
+  if (from < to && to <= steps) return;
+  throw new Fault({
+    code: 'step-out-of-range',
+    received: `steps ${from} ≤ s < ${to}`,
+    expected: `0 ≤ from < to ≤ ${steps}`,
+    remedy: 'correct --from-step and --to-step',
+    exit: 2,
+  });
+}
+
+function checkProduced({ from, to }: ReplayRange, complete: number): void {
+  if (to <= complete) return;
+  throw new Fault({
+    code: 'step-not-produced',
+    received: `steps ${from} ≤ s < ${to}`,
+    expected: `some of the ${complete} steps that every lane has so far`,
+    remedy: 'wait for the producer, or ask for earlier steps',
+  });
 }
 
 function fingerprintDiffers(where: string, ours: string, { fingerprint }: Pick<LedgerRecord, 'fingerprint'>): Fault {
