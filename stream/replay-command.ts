@@ -67,7 +67,7 @@ export function addReplay(program: Command, parts: CommandParts): void {
         });
       });
       const seconds = (performance.now() - started) / 1000;
-      parts.finish({ run, from: options.shards ? 'shards' : 'log', ...replayed, seconds }, json, summary(replayed));
+      parts.finish({ run, source: options.shards ? 'shards' : 'log', ...replayed, seconds }, json, summary(replayed));
     });
 }
 
@@ -106,13 +106,13 @@ function teller(say: (line: string) => void): (progress: ReplayProgress) => void
 }
 
 function summary(replayed: Replay): string[] {
-  const { steps, fromStep, toStep, lanes, laneSteps, records, bytes, digest, source, files } = replayed;
+  const { steps, fromStep, toStep, lanes, laneSteps, records, bytes, digest, counters, files } = replayed;
   const { proved, differing, differingByFingerprint, otherFingerprint } = replayed;
   return [
     `${steps} steps (${fromStep} … ${toStep - 1}), lanes ${lanes.join(' ')}: ${records} records, ${(bytes / 1e6).toFixed(1)} MB${files > 0 ? `, ${files} files` : ''}`,
     `digest ${digest}`,
     `${proved} of ${laneSteps} lane-steps have the ledger's digest; ${differing} differ, of these ${differingByFingerprint} with another fingerprint, which ${otherFingerprint} have`,
-    Object.entries(source)
+    Object.entries(counters)
       .map(([what, count]) => `${what} ${count}`)
       .join(', '),
   ];

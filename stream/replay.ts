@@ -69,8 +69,8 @@ export interface Replay extends ReplayCounters {
   readonly lanes: readonly number[];
   /** Files in the folder. */
   readonly files: number;
-  /** The source's: what was skipped and sought in the log, or how the chunks were rendered. */
-  readonly source: Readonly<Record<string, number>>;
+  /** What was skipped and sought in the log, or how the chunks were rendered. */
+  readonly counters: Readonly<Record<string, number>>;
 }
 
 /** @throws Fault `replay-differs`, `fingerprint-differs`, `dataset-differs`, `step-not-produced`, `step-expired`, … */
@@ -169,7 +169,7 @@ async function replayFrom(
   return {
     ...counters,
     ...{ digest: whole.end(), steps: to - from, fromStep: from, toStep: to, lanes },
-    ...{ files: folder?.files ?? 0, source: source.counters },
+    ...{ files: folder?.files ?? 0, counters: source.counters },
   };
 }
 
