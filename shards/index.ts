@@ -7,6 +7,7 @@ export * from './errors.ts';
 export { type Crop, type Plane, PlaneDecoder, type PlaneKernel, type Planes } from './jpeg/planes.ts';
 export { RGB_VERSION, RgbDecoder, type RgbRows } from './jpeg/rgb.ts';
 export * from './jpeg-turbo.ts';
+export { type KillPoint, killPoint } from './kill-point.ts';
 export * from './load-sharp.ts';
 export * from './lock.ts';
 export * from './manifest.ts';

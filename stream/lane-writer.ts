@@ -1,7 +1,7 @@
 // One lane of a run, from the step after its ledger's highest on: render ahead, append in order, note each step in the
 // ledger. Killed anywhere, a new writer redoes the unfinished step; readers skip what it left behind.
 
-import { Fault } from '#shards';
+import { Fault, killPoint } from '#shards';
 import { encodeLedger, type LaneLedger, type LedgerRecord, type StepDigest, VAL_STEP } from './ledger.ts';
 import { imageBytes, maxRecordBytes, type Plan, placeOf } from './plan.ts';
 import type { RenderedChunk } from './pool.ts';
@@ -83,6 +83,7 @@ async function appendStep(
     const appending = transport.append(topic, lane, chunk.bytes);
     digest.add(chunk.bytes);
     const at = await appending;
+    killPoint('chunk-appended');
     appendMs += performance.now() - start;
     if (offset < 0) offset = at;
     end = at + 1;
@@ -108,6 +109,7 @@ async function appendStep(
   };
   checkRegenerated(ledger.get(topic, step), record);
   const start = performance.now();
+  killPoint('before-ledger');
   await transport.append(topics.ledger, lane, encodeLedger(record));
   ledger.add(record);
   onAppend(appendMs + performance.now() - start);

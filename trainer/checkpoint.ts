@@ -17,6 +17,7 @@ import {
   decodeTensors,
   encodeTensors,
   Fault,
+  killPoint,
   type RawTensor,
   syncFolder,
   valuesOf,
@@ -88,13 +89,17 @@ export async function writeCheckpoint(out: string, checkpoint: Checkpoint, keep 
   };
   await rm(aside, { recursive: true, force: true });
   await mkdir(aside, { recursive: true });
-  for (const [name, bytes] of Object.entries(files)) await writeFileDurably(join(aside, name), bytes);
+  await writeFileDurably(join(aside, WEIGHTS), files[WEIGHTS]);
+  killPoint('checkpoint-weights-written');
+  await writeFileDurably(join(aside, OPTIMIZER), files[OPTIMIZER]);
   await writeFileDurably(join(aside, STATE), `${canonicalJson(description)}\n`);
   await syncFolder(aside);
+  killPoint('checkpoint-before-rename');
   // A folder of this step is there only when a run was resumed behind it; its bytes are to be replaced.
   await remove(folder);
   await rename(aside, folder);
   await syncFolder(out);
+  killPoint('checkpoint-renamed');
   for (const old of (await checkpointsIn(out)).slice(0, -keep)) await remove(old);
   return folder;
 }

@@ -1,6 +1,6 @@
 // `trainer consume`: joins a run, takes up the newest checkpoint, trains to the plan's end.
 
-import { Fault, lockFolder } from '#shards';
+import { Fault, killPoint, lockFolder } from '#shards';
 import {
   checkStepBound,
   Feed,
@@ -193,6 +193,7 @@ class Session {
         this.#tally.add(entry, ms);
         this.#data.add(ms);
         await journal.append(entry);
+        killPoint('journal-appended');
         // At an epoch's end only after the evaluation: a run killed between the two would never do it.
         if (state.step % this.#recipe.checkpointSteps === 0 && !endsEpoch(plan, entry.step))
           await this.#save(journal, backend, model, state);
@@ -201,6 +202,7 @@ class Session {
       },
       onEpoch: async (epoch, resolution) => {
         await this.#evaluate(backend, model, state, epoch, resolution);
+        killPoint('evaluation-done');
         await this.#save(journal, backend, model, state);
         mark = performance.now();
       },
@@ -225,7 +227,10 @@ class Session {
   async #evaluate(backend: Backend, model: Model, state: TrainState, epoch: number, resolution: number): Promise<void> {
     const feed = this.#feed;
     async function* batches() {
-      for await (const { images, labelA } of feed.evaluation(resolution)) yield { images, labels: labelA, resolution };
+      for await (const { images, labelA } of feed.evaluation(resolution)) {
+        killPoint('evaluation');
+        yield { images, labels: labelA, resolution };
+      }
     }
     this.#evaluation = await evaluate(backend, model, state, batches());
     const { top1, loss, samples } = this.#evaluation;

@@ -1,5 +1,6 @@
 // The training loop: batch after batch in the plan's order; what surrounds a step (journal, evaluation, checkpoints) hooks in.
 
+import { killPoint } from '#shards';
 import { type Feed, type FeedBatch, type Plan, placeOf, type Recipe, untilAborted } from '#stream';
 import type { Backend } from './backend/backend.ts';
 import type { JournalEntry } from './journal.ts';
@@ -72,8 +73,12 @@ function oneStep(
   if (step !== state.step) throw new Error(`the feed brought step ${step}, the weights stand at ${state.step}`);
   const place = placeOf(plan, step);
   const { phase, epoch } = place;
+  if (step === phase.firstStep && phase.index > 0) killPoint('phase-switch');
   const options = stepOptions(recipe, phase.index, learningRate(recipe, phase.index, phaseShare(place)));
-  if (options.fixres && step === phase.firstStep) freshMomentum(backend, state);
+  if (options.fixres && step === phase.firstStep) {
+    freshMomentum(backend, state);
+    killPoint('fixres-start');
+  }
   const { resolution } = phase;
   const { loss } = trainStep(
     backend,
@@ -82,6 +87,7 @@ function oneStep(
     groups.map(({ images, ...labels }) => ({ ...labels, images: [images], resolution })),
     options,
   );
+  killPoint('step-updated');
   return {
     step,
     epoch,

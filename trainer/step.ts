@@ -1,6 +1,6 @@
 // One training step: every group's gradients (SAM's second sweep included), their mean, the optimizer, the statistics.
 
-import { Fault } from '#shards';
+import { Fault, killPoint } from '#shards';
 import type { OptimizerRecipe, Recipe, SamRecipe } from '#stream';
 import type { Backend } from './backend/backend.ts';
 import { type NamedTensors, named, type Tensor } from './backend/kernels.ts';
@@ -113,6 +113,7 @@ class Sweep {
         return sharp;
       });
     }
+    if (fires) killPoint('sam-after-second-pass');
     const count = this.#groups.length;
     const mean = (values: readonly number[]) => values.reduce((total, value) => total + value, 0) / values.length;
     return {
@@ -145,6 +146,7 @@ class Sweep {
   #second(batch: DeviceBatch, weights: NamedTensors, statistics: StatisticsSum): NamedTensors {
     const found = this.#pass(batch, { ...this.#state.weights, ...weights }, statistics);
     this.#finite(found.loss, 'loss');
+    killPoint('sam-in-second-pass');
     return found.gradients;
   }
 
@@ -159,6 +161,7 @@ class Sweep {
   #perturbed(gradients: NamedTensors, sam: SamRecipe): NamedTensors {
     const { perturbed, norm } = perturb(this.#backend.tf, this.#state.weights, gradients, sam);
     this.#norms.push(this.#finite(norm, 'gradient'));
+    killPoint('sam-before-second-pass');
     return perturbed;
   }
 
