@@ -20,10 +20,17 @@ process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL');
 });
 
-/** Starts `NAME args`; killed with the test's process if it still runs then. */
-export function start(name: 'preprocess' | 'stream' | 'trainer' | 'ops', args: readonly string[]): Command {
+/** Starts `NAME args`, with `env` beside the test's own; killed with the test's process if it still runs then. */
+export function start(
+  name: 'preprocess' | 'stream' | 'trainer' | 'ops',
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+): Command {
   const file = fileURLToPath(new URL(`../${name}/cli.js`, import.meta.url));
-  const child = spawn(process.execPath, [file, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [file, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  });
   running.add(child);
   let stdout = '';
   let stderr = '';
@@ -43,8 +50,8 @@ export function start(name: 'preprocess' | 'stream' | 'trainer' | 'ops', args: r
   return { child, ended };
 }
 
-export function run(name: Parameters<typeof start>[0], args: readonly string[]): Promise<Ended> {
-  return start(name, args).ended;
+export function run(...command: Parameters<typeof start>): Promise<Ended> {
+  return start(...command).ended;
 }
 
 /** Resolves when `condition` does with true; rejects when the command ends first. */

@@ -1,0 +1,168 @@
+// A trainer that is killed at named points, resumed, killed again: losses and weights are those of one that was not.
+
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { before, describe, it } from 'node:test';
+import type { KillPoint } from '#shards';
+import { latestCheckpoint } from '../../trainer/checkpoint.ts';
+import { type Ended, run } from '../commands.ts';
+import { curveOf, type KilledRun, killedRun, STEPS, weightsOf } from '../killed-run.ts';
+import { temporaryFolder } from '../packed.ts';
+import { requirement } from '../requirements.ts';
+import { pick } from './length.ts';
+
+type Backend = 'tfjs-node' | 'wasm';
+
+let shared: KilledRun;
+
+/** All trainers read this one stream. */
+before(async () => {
+  shared = await killedRun();
+  const { code, stderr } = await run('stream', shared.produce);
+  assert.equal(code, 0, stderr);
+});
+
+const folder = () => join(temporaryFolder(), 'out');
+
+function train(backend: Backend, out: string, killAt?: `${KillPoint}:${number}`): Promise<Ended> {
+  return run('trainer', shared.consume(backend, out), killAt ? { MEDIUM_RECIPE_KILL_AT: killAt } : {});
+}
+
+interface Outcome {
+  readonly curve: Awaited<ReturnType<typeof curveOf>>;
+  readonly weights: string;
+}
+
+const outcomeOf = async (out: string): Promise<Outcome> => ({
+  curve: await curveOf(out),
+  weights: await weightsOf(out),
+});
+
+const undisturbed = new Map<Backend, Promise<Outcome>>();
+
+/** Of a trainer that nobody kills; trained once a backend. */
+function expectedOf(backend: Backend): Promise<Outcome> {
+  const known = undisturbed.get(backend);
+  if (known) return known;
+  const trained = async () => {
+    const out = folder();
+    const { code, stderr } = await train(backend, out);
+    assert.equal(code, 0, stderr);
+    const outcome = await outcomeOf(out);
+    assert.deepEqual(
+      outcome.curve.map(({ step }) => step),
+      Array.from({ length: STEPS }, (_, step) => step),
+    );
+    return outcome;
+  };
+  const outcome = trained();
+  undisturbed.set(backend, outcome);
+  return outcome;
+}
+
+async function checkpointStep(out: string): Promise<number> {
+  const latest = await latestCheckpoint(out);
+  return latest === null ? 0 : Number(/\d+$/.exec(latest)?.[0]);
+}
+
+/** One death: at the K-th time of a point, and what the folder holds then. */
+interface Death {
+  readonly at: `${KillPoint}:${number}`;
+  /** The newest whole checkpoint: the step at which the next trainer resumes. */
+  readonly checkpoint: number;
+  /** Lines of the journal. */
+  readonly lines: number;
+}
+
+/** Dies as listed, goes on to the end, and is compared. */
+function survives(backend: Backend, deaths: readonly Death[]) {
+  return async () => {
+    const expected = await expectedOf(backend);
+    const out = folder();
+    for (const { at, checkpoint, lines } of deaths) {
+      const { signal, stderr } = await train(backend, out, at);
+      assert.equal(signal, 'SIGKILL', `${at}: ${stderr}`);
+      assert.deepEqual([await checkpointStep(out), (await curveOf(out)).length], [checkpoint, lines], at);
+    }
+    const { code, stderr } = await train(backend, out);
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(await outcomeOf(out), expected);
+  };
+}
+
+/** Dies again and again at the K-th time of one point, until a trainer comes to the end before that. */
+function survivesAgainAndAgain(backend: Backend, at: Death['at'], deaths: number) {
+  return async () => {
+    const expected = await expectedOf(backend);
+    const out = folder();
+    let died = 0;
+    for (let end = await train(backend, out, at); end.code !== 0; end = await train(backend, out, at)) {
+      assert.equal(end.signal, 'SIGKILL', end.stderr);
+      assert.ok(++died <= deaths, `no progress: checkpoint ${await checkpointStep(out)} after ${died} deaths`);
+    }
+    assert.equal(died, deaths);
+    assert.deepEqual(await outcomeOf(out), expected);
+  };
+}
+
+/** Steps 1, 3, 5, … are SAM's, with two groups; checkpoints at 3, 6, 9, and at each epoch's end. */
+const WITHIN_AN_EPOCH: readonly Death[] = [
+  { at: 'journal-appended:5', checkpoint: 3, lines: 5 },
+  // The first group's second pass at step 3, which this one resumes at.
+  { at: 'sam-in-second-pass:1', checkpoint: 3, lines: 3 },
+  { at: 'step-updated:6', checkpoint: 6, lines: 8 },
+];
+const AT_A_SWITCH: readonly Death[] = [
+  { at: 'phase-switch:1', checkpoint: 20, lines: 20 },
+  { at: 'phase-switch:1', checkpoint: 20, lines: 20 },
+  { at: 'fixres-start:1', checkpoint: 30, lines: 30 },
+];
+const IN_A_CHECKPOINT: readonly Death[] = [
+  { at: 'checkpoint-weights-written:1', checkpoint: 0, lines: 3 },
+  { at: 'checkpoint-before-rename:2', checkpoint: 3, lines: 6 },
+  { at: 'checkpoint-renamed:1', checkpoint: 6, lines: 6 },
+];
+const AROUND_AN_EVALUATION: readonly Death[] = [
+  { at: 'evaluation:2', checkpoint: 9, lines: 10 },
+  { at: 'evaluation-done:1', checkpoint: 9, lines: 10 },
+];
+
+describe('trainer killed, resumed, killed, resumed within one epoch, at a phase switch, during a checkpoint write', () => {
+  const native = requirement('tfjs-node');
+  if (pick(true, false))
+    it(
+      'in one run (tfjs-node)',
+      native,
+      survives('tfjs-node', [
+        ...IN_A_CHECKPOINT,
+        { at: 'sam-in-second-pass:1', checkpoint: 6, lines: 7 },
+        { at: 'evaluation:2', checkpoint: 9, lines: 10 },
+        ...AT_A_SWITCH.slice(1),
+      ]),
+    );
+  else {
+    it('within one epoch (tfjs-node)', native, survives('tfjs-node', WITHIN_AN_EPOCH));
+    it('at a phase switch (tfjs-node)', native, survives('tfjs-node', AT_A_SWITCH));
+    it('during a checkpoint write (tfjs-node)', native, survives('tfjs-node', IN_A_CHECKPOINT));
+    it('around an evaluation (tfjs-node)', native, survives('tfjs-node', AROUND_AN_EVALUATION));
+    for (const [at, deaths] of [
+      ['journal-appended:4', 12],
+      ['step-updated:7', 6],
+      ['sam-before-second-pass:9', 4],
+      ['sam-in-second-pass:8', 4],
+      ['sam-after-second-pass:4', 4],
+      ['checkpoint-weights-written:4', 4],
+      ['checkpoint-before-rename:3', 7],
+      ['checkpoint-renamed:2', 7],
+      ['evaluation-done:2', 3],
+    ] as const)
+      it(`at every ${at} (tfjs-node)`, native, survivesAgainAndAgain('tfjs-node', at, deaths));
+  }
+  it(
+    'within one epoch, and during a checkpoint write (wasm)',
+    survives('wasm', [
+      { at: 'journal-appended:5', checkpoint: 3, lines: 5 },
+      { at: 'checkpoint-weights-written:1', checkpoint: 3, lines: 6 },
+    ]),
+  );
+});
