@@ -74,6 +74,7 @@ async function appendStep(
   digest.begin();
   let offset = -1;
   let end = -1;
+  let chunks = 0;
   let bytes = 0;
   let appendMs = 0;
   const decoders = new Set<string>();
@@ -83,7 +84,7 @@ async function appendStep(
     const appending = transport.append(topic, lane, chunk.bytes);
     digest.add(chunk.bytes);
     const at = await appending;
-    killPoint('chunk-appended');
+    killPoint('chunk-appended', lane, step, chunks++);
     appendMs += performance.now() - start;
     if (offset < 0) offset = at;
     end = at + 1;
@@ -109,7 +110,7 @@ async function appendStep(
   };
   checkRegenerated(ledger.get(topic, step), record);
   const start = performance.now();
-  killPoint('before-ledger');
+  killPoint('before-ledger', lane, step);
   await transport.append(topics.ledger, lane, encodeLedger(record));
   ledger.add(record);
   onAppend(appendMs + performance.now() - start);

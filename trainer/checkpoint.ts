@@ -90,16 +90,16 @@ export async function writeCheckpoint(out: string, checkpoint: Checkpoint, keep 
   await rm(aside, { recursive: true, force: true });
   await mkdir(aside, { recursive: true });
   await writeFileDurably(join(aside, WEIGHTS), files[WEIGHTS]);
-  killPoint('checkpoint-weights-written');
+  killPoint('checkpoint-weights-written', state.step);
   await writeFileDurably(join(aside, OPTIMIZER), files[OPTIMIZER]);
   await writeFileDurably(join(aside, STATE), `${canonicalJson(description)}\n`);
   await syncFolder(aside);
-  killPoint('checkpoint-before-rename');
+  killPoint('checkpoint-before-rename', state.step);
   // A folder of this step is there only when a run was resumed behind it; its bytes are to be replaced.
   await remove(folder);
   await rename(aside, folder);
   await syncFolder(out);
-  killPoint('checkpoint-renamed');
+  killPoint('checkpoint-renamed', state.step);
   for (const old of (await checkpointsIn(out)).slice(0, -keep)) await remove(old);
   return folder;
 }

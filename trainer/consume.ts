@@ -193,7 +193,7 @@ class Session {
         this.#tally.add(entry, ms);
         this.#data.add(ms);
         await journal.append(entry);
-        killPoint('journal-appended');
+        killPoint('journal-appended', entry.step);
         // At an epoch's end only after the evaluation: a run killed between the two would never do it.
         if (state.step % this.#recipe.checkpointSteps === 0 && !endsEpoch(plan, entry.step))
           await this.#save(journal, backend, model, state);
@@ -202,7 +202,7 @@ class Session {
       },
       onEpoch: async (epoch, resolution) => {
         await this.#evaluate(backend, model, state, epoch, resolution);
-        killPoint('evaluation-done');
+        killPoint('evaluation-done', epoch);
         await this.#save(journal, backend, model, state);
         mark = performance.now();
       },
@@ -228,7 +228,7 @@ class Session {
     const feed = this.#feed;
     async function* batches() {
       for await (const { images, labelA } of feed.evaluation(resolution)) {
-        killPoint('evaluation');
+        killPoint('evaluation', epoch);
         yield { images, labels: labelA, resolution };
       }
     }

@@ -73,11 +73,11 @@ function oneStep(
   if (step !== state.step) throw new Error(`the feed brought step ${step}, the weights stand at ${state.step}`);
   const place = placeOf(plan, step);
   const { phase, epoch } = place;
-  if (step === phase.firstStep && phase.index > 0) killPoint('phase-switch');
+  if (step === phase.firstStep && phase.index > 0) killPoint('phase-switch', step);
   const options = stepOptions(recipe, phase.index, learningRate(recipe, phase.index, phaseShare(place)));
   if (options.fixres && step === phase.firstStep) {
     freshMomentum(backend, state);
-    killPoint('fixres-start');
+    killPoint('fixres-start', step);
   }
   const { resolution } = phase;
   const { loss } = trainStep(
@@ -87,7 +87,7 @@ function oneStep(
     groups.map(({ images, ...labels }) => ({ ...labels, images: [images], resolution })),
     options,
   );
-  killPoint('step-updated');
+  killPoint('step-updated', step);
   return {
     step,
     epoch,

@@ -113,7 +113,7 @@ class Sweep {
         return sharp;
       });
     }
-    if (fires) killPoint('sam-after-second-pass');
+    if (fires) killPoint('sam-after-second-pass', this.#state.step);
     const count = this.#groups.length;
     const mean = (values: readonly number[]) => values.reduce((total, value) => total + value, 0) / values.length;
     return {
@@ -146,7 +146,7 @@ class Sweep {
   #second(batch: DeviceBatch, weights: NamedTensors, statistics: StatisticsSum): NamedTensors {
     const found = this.#pass(batch, { ...this.#state.weights, ...weights }, statistics);
     this.#finite(found.loss, 'loss');
-    killPoint('sam-in-second-pass');
+    killPoint('sam-in-second-pass', this.#state.step);
     return found.gradients;
   }
 
@@ -161,7 +161,7 @@ class Sweep {
   #perturbed(gradients: NamedTensors, sam: SamRecipe): NamedTensors {
     const { perturbed, norm } = perturb(this.#backend.tf, this.#state.weights, gradients, sam);
     this.#norms.push(this.#finite(norm, 'gradient'));
-    killPoint('sam-before-second-pass');
+    killPoint('sam-before-second-pass', this.#state.step);
     return perturbed;
   }
 

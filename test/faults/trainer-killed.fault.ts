@@ -12,6 +12,7 @@ import { requirement } from '../requirements.ts';
 import { pick } from './length.ts';
 
 type Backend = 'tfjs-node' | 'wasm';
+type KillAt = `${KillPoint}${'@' | ':'}${string}`;
 
 let shared: KilledRun;
 
@@ -24,7 +25,7 @@ before(async () => {
 
 const folder = () => join(temporaryFolder(), 'out');
 
-function train(backend: Backend, out: string, killAt?: `${KillPoint}:${number}`): Promise<Ended> {
+function train(backend: Backend, out: string, killAt?: KillAt): Promise<Ended> {
   return run('trainer', shared.consume(backend, out), killAt ? { MEDIUM_RECIPE_KILL_AT: killAt } : {});
 }
 
@@ -65,9 +66,9 @@ async function checkpointStep(out: string): Promise<number> {
   return latest === null ? 0 : Number(/\d+$/.exec(latest)?.[0]);
 }
 
-/** One death: at the K-th time of a point, and what the folder holds then. */
+/** One death, and what the folder holds then. */
 interface Death {
-  readonly at: `${KillPoint}:${number}`;
+  readonly at: KillAt;
   /** The newest whole checkpoint: the step at which the next trainer resumes. */
   readonly checkpoint: number;
   /** Lines of the journal. */
@@ -91,7 +92,7 @@ function survives(backend: Backend, deaths: readonly Death[]) {
 }
 
 /** Dies again and again at the K-th time of one point, until a trainer comes to the end before that. */
-function survivesAgainAndAgain(backend: Backend, at: Death['at'], deaths: number) {
+function survivesAgainAndAgain(backend: Backend, at: KillAt, deaths: number) {
   return async () => {
     const expected = await expectedOf(backend);
     const out = folder();
@@ -107,24 +108,24 @@ function survivesAgainAndAgain(backend: Backend, at: Death['at'], deaths: number
 
 /** Steps 1, 3, 5, … are SAM's, with two groups; checkpoints at 3, 6, 9, and at each epoch's end. */
 const WITHIN_AN_EPOCH: readonly Death[] = [
-  { at: 'journal-appended:5', checkpoint: 3, lines: 5 },
+  { at: 'journal-appended@4', checkpoint: 3, lines: 5 },
   // The first group's second pass at step 3, which this one resumes at.
-  { at: 'sam-in-second-pass:1', checkpoint: 3, lines: 3 },
-  { at: 'step-updated:6', checkpoint: 6, lines: 8 },
+  { at: 'sam-in-second-pass@3', checkpoint: 3, lines: 3 },
+  { at: 'step-updated@8', checkpoint: 6, lines: 8 },
 ];
 const AT_A_SWITCH: readonly Death[] = [
-  { at: 'phase-switch:1', checkpoint: 20, lines: 20 },
-  { at: 'phase-switch:1', checkpoint: 20, lines: 20 },
-  { at: 'fixres-start:1', checkpoint: 30, lines: 30 },
+  { at: 'phase-switch@20', checkpoint: 20, lines: 20 },
+  { at: 'phase-switch@20', checkpoint: 20, lines: 20 },
+  { at: 'fixres-start@30', checkpoint: 30, lines: 30 },
 ];
 const IN_A_CHECKPOINT: readonly Death[] = [
-  { at: 'checkpoint-weights-written:1', checkpoint: 0, lines: 3 },
-  { at: 'checkpoint-before-rename:2', checkpoint: 3, lines: 6 },
-  { at: 'checkpoint-renamed:1', checkpoint: 6, lines: 6 },
+  { at: 'checkpoint-weights-written@3', checkpoint: 0, lines: 3 },
+  { at: 'checkpoint-before-rename@6', checkpoint: 3, lines: 6 },
+  { at: 'checkpoint-renamed@6', checkpoint: 6, lines: 6 },
 ];
 const AROUND_AN_EVALUATION: readonly Death[] = [
-  { at: 'evaluation:2', checkpoint: 9, lines: 10 },
-  { at: 'evaluation-done:1', checkpoint: 9, lines: 10 },
+  { at: 'evaluation@0:2', checkpoint: 9, lines: 10 },
+  { at: 'evaluation-done@0', checkpoint: 9, lines: 10 },
 ];
 
 describe('trainer killed, resumed, killed, resumed within one epoch, at a phase switch, during a checkpoint write', () => {
@@ -135,8 +136,8 @@ describe('trainer killed, resumed, killed, resumed within one epoch, at a phase 
       native,
       survives('tfjs-node', [
         ...IN_A_CHECKPOINT,
-        { at: 'sam-in-second-pass:1', checkpoint: 6, lines: 7 },
-        { at: 'evaluation:2', checkpoint: 9, lines: 10 },
+        { at: 'sam-in-second-pass@7', checkpoint: 6, lines: 7 },
+        { at: 'evaluation@0:2', checkpoint: 9, lines: 10 },
         ...AT_A_SWITCH.slice(1),
       ]),
     );
@@ -146,14 +147,14 @@ describe('trainer killed, resumed, killed, resumed within one epoch, at a phase 
     it('during a checkpoint write (tfjs-node)', native, survives('tfjs-node', IN_A_CHECKPOINT));
     it('around an evaluation (tfjs-node)', native, survives('tfjs-node', AROUND_AN_EVALUATION));
     for (const [at, deaths] of [
-      ['journal-appended:4', 12],
+      ['journal-appended:4', 13],
       ['step-updated:7', 6],
       ['sam-before-second-pass:9', 4],
       ['sam-in-second-pass:8', 4],
       ['sam-after-second-pass:4', 4],
-      ['checkpoint-weights-written:4', 4],
+      ['checkpoint-weights-written:4', 5],
       ['checkpoint-before-rename:3', 7],
-      ['checkpoint-renamed:2', 7],
+      ['checkpoint-renamed:2', 8],
       ['evaluation-done:2', 3],
     ] as const)
       it(`at every ${at} (tfjs-node)`, native, survivesAgainAndAgain('tfjs-node', at, deaths));
@@ -161,8 +162,8 @@ describe('trainer killed, resumed, killed, resumed within one epoch, at a phase 
   it(
     'within one epoch, and during a checkpoint write (wasm)',
     survives('wasm', [
-      { at: 'journal-appended:5', checkpoint: 3, lines: 5 },
-      { at: 'checkpoint-weights-written:1', checkpoint: 3, lines: 6 },
+      { at: 'journal-appended@4', checkpoint: 3, lines: 5 },
+      { at: 'checkpoint-weights-written@6', checkpoint: 3, lines: 6 },
     ]),
   );
 });
