@@ -8,7 +8,7 @@ import type { RenderReply, RenderRequest } from './render.worker.ts';
 
 export interface PoolCounters extends StageTimes {
   images: number;
-  /** Tasks rendered again because a worker died. */
+  /** Tasks rendered again because a worker died, or threw what it should not. */
   retries: number;
   /** Images that our decoder does not take, by who decoded them. */
   viaTurbo: number;
@@ -64,7 +64,10 @@ export class RenderPool {
     return new RenderPool(pool, shards, decoder);
   }
 
-  /** A dead worker's task is rendered again: the bytes depend on the task alone. */
+  /**
+   * A dead worker's task is rendered again: the bytes depend on the task alone.
+   * @throws Fault `workers-died` where all attempts ended so, and what `renderChunk` throws
+   */
   async render(task: ChunkTask): Promise<RenderedChunk> {
     for (let attempt = 1; ; attempt++) {
       let reply: RenderReply;
@@ -75,7 +78,8 @@ export class RenderPool {
           return { task: request, transfer: memory ? [memory] : [] };
         });
       } catch (error) {
-        if (attempt === ATTEMPTS || this.#pool.closed) throw error;
+        if (this.#pool.closed) throw error;
+        if (attempt === ATTEMPTS) throw isDeath(error) ? workersDied(task, error) : error;
         this.counters.retries++;
         continue;
       }
@@ -95,4 +99,24 @@ export class RenderPool {
   close(): Promise<void> {
     return this.#pool.close();
   }
+}
+
+/** Whether the worker ended, by its own exit or at the bound of its heap. */
+function isDeath(error: unknown): error is Error {
+  if (!(error instanceof Error)) return false;
+  // piscina gives an exit no code.
+  return ('code' in error && error.code === 'ERR_WORKER_OUT_OF_MEMORY') || error.message.startsWith('worker exited');
+}
+
+function workersDied({ id, samples }: ChunkTask, cause: Error): Fault {
+  const { split, step, lane, chunk } = id;
+  const [first] = samples;
+  return new Fault({
+    code: 'workers-died',
+    received: `${split}, lane ${lane}, step ${step}, chunk ${chunk} from sample ${first?.sample}: ${ATTEMPTS} workers died, the last with '${cause.message}'`,
+    expected: 'a worker that renders it',
+    remedy:
+      "free memory and start the same command again: it goes on after the ledger; 'preprocess verify' checks the samples",
+    cause,
+  });
 }
