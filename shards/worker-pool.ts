@@ -8,7 +8,11 @@ import type { Piscina } from 'piscina';
 export interface WorkerOptions extends ResourceLimits {
   /** Tasks that a worker holds at once, 1 or 2; with 2 the next one stands ready when it ends one. */
   readonly tasksPerWorker?: 1 | 2;
+  /** A worker failed without a task, as when it starts: nothing is lost, another takes its place when it is needed. */
+  readonly onIdleDeath?: (error: Error) => void;
 }
+
+const warn = (error: Error) => process.emitWarning(`a worker without a task failed: ${error.message}`);
 
 /** A task with the memory that moves to the worker along with it. */
 export interface Posting<Task> {
@@ -32,11 +36,13 @@ export class WorkerPool<Task, Result> {
   static async open<Task, Result>(
     file: URL,
     workers: number,
-    { tasksPerWorker = 1, ...resourceLimits }: WorkerOptions = {},
+    { tasksPerWorker = 1, onIdleDeath = warn, ...resourceLimits }: WorkerOptions = {},
   ): Promise<WorkerPool<Task, Result>> {
     const { Piscina } = await import('piscina');
     const threads = { minThreads: workers, maxThreads: workers, concurrentTasksPerWorker: tasksPerWorker };
     const pool = new Piscina<Task, Result>({ filename: file.href, ...threads, resourceLimits });
+    // Without a listener piscina's event ends the process.
+    pool.on('error', onIdleDeath);
     // A task runs and another stands ready for each worker; the others wait here, where closing can still drop them.
     return new WorkerPool(pool, 2 * workers);
   }

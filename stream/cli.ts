@@ -103,8 +103,8 @@ function teller(recipe: Recipe, windowBytes: number, workers: number): (event: P
 }
 
 /** What was not made in the ordinary way. */
-function fallbacks({ retries, viaTurbo, viaSharp, replaced }: PoolCounters): string {
-  return `${retries} retries; decoded by libjpeg-turbo ${viaTurbo}, by sharp ${viaSharp}; ${replaced} damaged and replaced`;
+function fallbacks({ retries, idleDeaths, viaTurbo, viaSharp, replaced }: PoolCounters): string {
+  return `${retries} retries, ${idleDeaths} idle workers died; decoded by libjpeg-turbo ${viaTurbo}, by sharp ${viaSharp}; ${replaced} damaged and replaced`;
 }
 
 const run = ['--run <name>', "the run's name: its topics are NAME.train.R, NAME.val.R, NAME.meta, …"] as const;

@@ -10,6 +10,8 @@ export interface PoolCounters extends StageTimes {
   images: number;
   /** Tasks rendered again because a worker died, or threw what it should not. */
   retries: number;
+  /** Workers that died without a task. */
+  idleDeaths: number;
   /** Images that our decoder does not take, by who decoded them. */
   viaTurbo: number;
   viaSharp: number;
@@ -36,18 +38,24 @@ const ATTEMPTS = 3;
 const WORKER_HEAP = { maxYoungGenerationSizeMb: 6, maxOldGenerationSizeMb: 32 };
 const RENDER_WORKER = new URL('./render.worker.js', import.meta.url);
 
+const noCounts = (): PoolCounters => ({
+  ...{ images: 0, retries: 0, idleDeaths: 0, viaTurbo: 0, viaSharp: 0, replaced: 0, fresh: 0 },
+  ...{ read: 0, decode: 0, kernel: 0 },
+});
+
 export class RenderPool {
-  readonly counters: PoolCounters = {
-    ...{ images: 0, retries: 0, viaTurbo: 0, viaSharp: 0, replaced: 0, fresh: 0 },
-    ...{ read: 0, decode: 0, kernel: 0 },
-  };
+  readonly counters: PoolCounters;
   readonly #pool: WorkerPool<RenderRequest, RenderReply>;
   readonly #shards: string;
   readonly #decoder: DecoderChoice;
   readonly #memory = new RecordMemory();
 
-  private constructor(pool: WorkerPool<RenderRequest, RenderReply>, shards: string, decoder: DecoderChoice) {
+  private constructor(
+    pool: WorkerPool<RenderRequest, RenderReply>,
+    { counters, shards, decoder }: { counters: PoolCounters; shards: string; decoder: DecoderChoice },
+  ) {
     this.#pool = pool;
+    this.counters = counters;
     this.#shards = shards;
     this.#decoder = decoder;
   }
@@ -57,11 +65,15 @@ export class RenderPool {
     workers: number,
     { worker = RENDER_WORKER, decoder = 'fastest' }: PoolOptions = {},
   ): Promise<RenderPool> {
+    const counters = noCounts();
     const pool = await WorkerPool.open<RenderRequest, RenderReply>(worker, workers, {
       ...WORKER_HEAP,
       tasksPerWorker: 2,
+      onIdleDeath: () => {
+        counters.idleDeaths++;
+      },
     });
-    return new RenderPool(pool, shards, decoder);
+    return new RenderPool(pool, { counters, shards, decoder });
   }
 
   /**

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { type WorkerOptions, WorkerPool } from '../../shards/worker-pool.ts';
+import { temporaryFolder } from '../packed.ts';
 
 interface Task {
   /** How many tasks have begun, and how many have ended. */
@@ -57,6 +59,19 @@ describe('a pool of workers', () => {
       }),
     );
     assert.ok(memories.every(({ byteLength }) => byteLength === 0));
+    await pool.close();
+  });
+
+  it('tells of a worker that fails as it starts, before there is a task, and starts another for the first one', async () => {
+    process.env['FAILING_START'] = join(temporaryFolder(), 'failed');
+    let told: (error: Error) => void = () => {};
+    const failed = new Promise<Error>((resolve) => {
+      told = resolve;
+    });
+    const file = new URL('./failing-start.js', import.meta.url);
+    const pool = await WorkerPool.open<number, number>(file, 1, { onIdleDeath: (error) => told(error) });
+    assert.match((await failed).message, /this start fails/);
+    assert.equal(await pool.run(7), 7);
     await pool.close();
   });
 });
