@@ -1,6 +1,19 @@
 // The embedded log's LMDB environment: which tables there are, with which options it is opened, and what is not a log.
 
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  rmSync,
+  statfsSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import type { Database, Key, RootDatabase } from 'lmdb';
 import { Fault } from '#shards';
@@ -52,15 +65,29 @@ export interface LogStore extends LeaseTables {
 /** 0xBEEFC0DE, little-endian as on every machine that lmdb is built for. */
 const MAGIC = Buffer.from('dec0efbe', 'hex');
 
+/**
+ * Address space, not disk: the file grows as it is written. Large, so that remapping is rare; what is above it lmdb maps as it
+ * comes, also while two processes append.
+ */
+const MAP_BYTES = 64 * 2 ** 30;
+
+/** At least what LMDB wants for `maxReaders`, on every machine. */
+const LOCK_BYTES = 48 * 1024;
+/** What the tables of a new log take at most, before anything is in them. */
+const NEW_LOG_BYTES = 256 * 1024;
+/** Two pages with LMDB's meta data. */
+const LEAST_BYTES = 8192;
+
 const TABLES = ['topics', 'states', 'records', 'newest', 'segments', 'members', 'leases', 'about'];
 
 /**
  * Opens or creates the log in `directory`.
  * @throws Fault `not-a-log` where something else is there, `log-unusable` where it cannot be opened or written.
  */
-export async function openStore(directory: string): Promise<LogStore> {
+export async function openStore(directory: string, mapBytes = MAP_BYTES): Promise<LogStore> {
   const data = join(directory, 'data.mdb');
   const fresh = checkDirectory(directory, data);
+  if (fresh) makeRoom(directory);
   const { open } = await import('lmdb');
   let root: RootDatabase<string, string>;
   try {
@@ -69,9 +96,7 @@ export async function openStore(directory: string): Promise<LogStore> {
       noSubdir: false,
       maxDbs: TABLES.length,
       encoding: 'string',
-      // Address space, not disk: the file is sparse beyond what was written and grows as needed; LMDB doubles the map
-      // past this (tried: two processes that append while both grow from 1 MiB). Large, so that remapping is rare.
-      mapSize: 64 * 2 ** 30,
+      mapSize: mapBytes,
       // Off: what is committed is synced. With lmdb's overlapping sync a commit ends before the disk has it, for no gain in
       // throughput here.
       overlappingSync: false,
@@ -138,13 +163,42 @@ function checkDirectory(directory: string, data: string): boolean {
     const entries = readdirSync(directory);
     if (entries.length === 0) return true;
     // Another process may be between making its lock file and its data file.
-    if (entries.every((name) => name === 'lock.mdb')) return true;
+    if (entries.every((name) => name.startsWith('lock.mdb'))) return true;
     if (!existsSync(data)) throw notALog(directory, `a folder with ${entries[0]} and no data.mdb`);
     return isUnwritten(directory, data);
   } catch (error) {
     if (error instanceof Fault) throw error;
     const code = (error as NodeJS.ErrnoException).code;
     throw code === 'EEXIST' || code === 'ENOTDIR' ? notALog(directory, 'a file') : unusable(directory, error);
+  }
+}
+
+/**
+ * On a full disk lmdb dies of a signal where it begins a log: of data pages that it cannot write, of a hole in the lock file,
+ * which it writes to through a map. So there is room first, and a lock file without holes, which appears whole: another
+ * process may be opening it.
+ */
+function makeRoom(directory: string): void {
+  const lock = join(directory, 'lock.mdb');
+  const mine = `${lock}.${process.pid}`;
+  try {
+    writeFileSync(mine, Buffer.alloc(LOCK_BYTES + NEW_LOG_BYTES));
+    truncateSync(mine, LOCK_BYTES);
+    linkUnlessThere(mine, lock);
+  } catch (error) {
+    throw unusable(directory, error);
+  } finally {
+    rmSync(mine, { force: true });
+  }
+}
+
+/** Where the file system has no links LMDB makes its own file. */
+function linkUnlessThere(from: string, to: string): void {
+  try {
+    linkSync(from, to);
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (!['EEXIST', 'EPERM', 'ENOTSUP', 'ENOSYS'].includes(code)) throw error;
   }
 }
 
@@ -155,6 +209,9 @@ function isUnwritten(directory: string, data: string): boolean {
   try {
     const bytes = readSync(file, head);
     if (bytes > 0 && !head.includes(MAGIC)) throw notALog(directory, 'a data.mdb that is not of LMDB');
+    const { size } = fstatSync(file);
+    if (bytes > 0 && size < LEAST_BYTES)
+      throw notALog(directory, `a data.mdb of ${size} bytes, cut off as it was begun`);
     return bytes === 0;
   } finally {
     closeSync(file);
@@ -182,8 +239,19 @@ const notALog = (directory: string, received: string): Fault =>
 export const unusable = (directory: string, cause: unknown): Fault =>
   new Fault({
     code: 'log-unusable',
-    received: `${directory}: ${reason(cause)}`,
+    received: `${directory}${roomIn(directory)}: ${reason(cause)}`,
     expected: 'a folder on a local disk with space left, that this user may write to',
     remedy: 'free space, correct the rights, or give --transport log:DIR another folder',
     cause,
   });
+
+/** lmdb says "Input/output error" where the disk is full. */
+function roomIn(directory: string): string {
+  try {
+    const { bavail, bsize } = statfsSync(directory);
+    return ` (${bavail * bsize} bytes free)`;
+  } catch {
+    // The folder itself cannot be looked at: the reason says so.
+    return '';
+  }
+}

@@ -43,9 +43,13 @@ const EMPTY: PartitionState = { begin: 0, end: 0, bytes: 0 };
 const REMOVAL_BATCH = 1000;
 
 /** @throws Fault `not-a-log`, `log-unusable`. */
-export async function openLog(directory: string, options: TransportOptions = {}): Promise<Transport> {
+export async function openLog(
+  directory: string,
+  options: TransportOptions = {},
+  mapBytes?: number,
+): Promise<Transport> {
   if (options.create === false && !existsSync(join(directory, 'data.mdb'))) throw logMissing(directory);
-  return new LogTransport(directory, await openStore(directory), options);
+  return new LogTransport(directory, await openStore(directory, mapBytes), options);
 }
 
 /** Whether a backstop is asked for that is above the one there is. */
