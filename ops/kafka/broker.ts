@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Fault } from '#shards';
 import { identity, withLock, writeAtomically } from '../setup/plain.ts';
-import { freePorts, isFree, type NodeSettings, type Ports, serverProperties } from './config.ts';
+import { freePorts, isFree, type NodeSettings, type Ports, type ServerSettings, serverProperties } from './config.ts';
 import { asset, ensureJars, KAFKA_VERSION } from './jars.ts';
 
 const run = promisify(execFile);
@@ -18,7 +18,7 @@ const run = promisify(execFile);
 const START_PATIENCE_MS = 120_000;
 const STOP_PATIENCE_MS = 20_000;
 
-export interface UpOptions extends NodeSettings {
+export interface UpOptions extends Pick<NodeSettings, 'member' | 'proxied'> {
   /** Folder of one broker: its topics, settings, log and who it is. Made if missing. */
   readonly dir: string;
   /** Port of 127.0.0.1; without it that of the last time if it is free, else any free one. */
@@ -30,6 +30,13 @@ export interface UpOptions extends NodeSettings {
   /** Level of DIR/broker.log. */
   readonly logLevel?: 'ERROR' | 'WARN' | 'INFO';
   readonly say?: (line: string) => void;
+  /**
+   * More settings for a broker's ports, beside ours or instead of them (listeners, authorizer). It must stay reachable in
+   * plaintext at `port`: that is how it is asked whether it is up.
+   */
+  readonly settings?: (ports: Ports) => ServerSettings;
+  /** More arguments of `StorageTool format`, as `--add-scram`: for a folder's first start. */
+  readonly formatArgs?: readonly string[];
 }
 
 export interface Broker {
@@ -51,7 +58,7 @@ interface State extends Ports {
  * Fault `java-missing`, `java-old`, `maven-missing`, `kafka-download`, `kafka-jars`, `port-taken`, `kafka-start`.
  */
 export async function upKafka(options: UpOptions): Promise<Broker> {
-  const { port, heapMb = 512, logLevel = 'WARN', say = () => undefined } = options;
+  const { port, heapMb = 512, logLevel = 'WARN', say = () => undefined, settings, formatArgs = [] } = options;
   const dir = resolve(options.dir);
   await mkdir(dir, { recursive: true });
   const wait = (pid: string) => say(`waiting for process ${pid}, which is starting this broker`);
@@ -71,8 +78,9 @@ export async function upKafka(options: UpOptions): Promise<Broker> {
       ...[`-Xmx${heapMb}m`, '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Djava.awt.headless=true'],
       ...[`-Dkafka.log.level=${logLevel}`, `-Dlog4j2.configurationFile=${asset('log4j2.yaml')}`, '-cp', classPath],
     ];
-    await format(dir, ports, options, java, jvm);
-    await writeFile(join(dir, 'server.properties'), serverProperties(ports, join(dir, 'data'), options));
+    const node: NodeSettings = { member: options.member, proxied: options.proxied, settings: settings?.(ports) };
+    await format(dir, ports, node, java, jvm, formatArgs);
+    await writeFile(join(dir, 'server.properties'), serverProperties(ports, join(dir, 'data'), node));
     say(`starting Apache Kafka ${KAFKA_VERSION} on 127.0.0.1:${ports.port}`);
     const logFile = join(dir, 'broker.log');
     const logged = statSync(logFile, { throwIfNoEntry: false })?.size ?? 0;
@@ -178,6 +186,7 @@ async function format(
   node: NodeSettings,
   java: string,
   jvm: readonly string[],
+  moreArgs: readonly string[],
 ): Promise<void> {
   if (existsSync(join(dir, 'data', 'meta.properties'))) return;
   const aside = join(dir, 'data.new');
@@ -189,7 +198,7 @@ async function format(
   // With '=': an id may begin with '-', which would be taken for an option.
   const args = ['kafka.tools.StorageTool', 'format', ...alone, `--cluster-id=${id}`, '-c', properties];
   try {
-    await run(java, [...jvm, ...args]);
+    await run(java, [...jvm, ...args, ...moreArgs]);
   } catch (error) {
     const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
     throw startFault(dir, `formatting failed: ${lastLine(`${stdout}\n${stderr}`)}`, error);

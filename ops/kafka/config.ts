@@ -9,6 +9,8 @@ export interface Ports {
   readonly controllerPort: number;
 }
 
+export type ServerSettings = Readonly<Record<string, string | number | boolean>>;
+
 /** One of a cluster's nodes; each is broker and controller, and all of them vote. */
 export interface Member {
   readonly id: number;
@@ -27,7 +29,7 @@ export interface NodeSettings {
   readonly member?: Member | undefined;
   readonly proxied?: Proxied | undefined;
   /** Added to the settings, or put in place of ours. */
-  readonly settings?: Readonly<Record<string, string>> | undefined;
+  readonly settings?: ServerSettings | undefined;
 }
 
 /** server.properties; `logDir` is where Kafka keeps its topics. */
@@ -39,7 +41,7 @@ export function serverProperties({ port, controllerPort }: Ports, logDir: string
   const listen = (name: string, at: number) => `${name}://127.0.0.1:${at}`;
   const listeners = [listen('PLAINTEXT', port), ...(proxied ? [listen('PROXIED', proxied.port)] : [])];
   const advertised = [listen('PLAINTEXT', port), ...(proxied ? [listen('PROXIED', proxied.advertised)] : [])];
-  const settings: Record<string, string | number | boolean> = {
+  const settings: ServerSettings = {
     'process.roles': 'broker,controller',
     'node.id': member?.id ?? 1,
     listeners: [...listeners, listen('CONTROLLER', controllerPort)].join(','),

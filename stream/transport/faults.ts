@@ -80,6 +80,23 @@ export const unreachable = (url: string, seconds: number, cause: unknown): Fault
     cause,
   });
 
+export const kafkaAuthentication = (received: string, remedy: string): Fault =>
+  new Fault({ code: 'kafka-authentication', received, expected: 'a user that the cluster lets in', remedy });
+
+export const kafkaCertificate = (received: string, remedy: string): Fault =>
+  new Fault({ code: 'kafka-certificate', received, expected: 'a certificate that both sides accept', remedy });
+
+export const kafkaTls = (received: string, remedy: string): Fault =>
+  new Fault({ code: 'kafka-tls', received, expected: 'a Kafka listener that speaks as --transport says', remedy });
+
+export const kafkaAuthorization = (received: string, rights = 'the right'): Fault =>
+  new Fault({
+    code: 'kafka-authorization',
+    received,
+    expected: 'a user who may do this',
+    remedy: `grant ${rights}: kafka-acls.sh --add; stream/transport/README.md lists the least that is needed`,
+  });
+
 export const closedTransport = (url: string): Fault =>
   new Fault({
     code: 'transport-closed',

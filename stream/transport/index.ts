@@ -37,7 +37,7 @@ export async function openTransport(url: string, options: TransportOptions = {})
   });
 }
 
-/** A URL as it may be shown: what stands before an @ may be a password. */
+/** A URL as it may be shown: what stands before an @ or after a ? may be a password. */
 function withoutSecrets(url: string): string {
-  return url.replace(/\/\/[^/]*@/, '//…@');
+  return url.replace(/\/\/.*@/, '//…@').replace(/\?.*/, '?…');
 }

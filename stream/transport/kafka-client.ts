@@ -3,8 +3,11 @@
 import { createRequire } from 'node:module';
 import net from 'node:net';
 import type { AssignerProtocol, Cluster, Kafka, RetryOptions } from 'kafkajs';
+import { mendAnswers, saslMechanism } from './kafka-answers.ts';
 import { useNativeCrc32c } from './kafka-crc.ts';
 import { mendReconnect } from './kafka-reconnect.ts';
+import { type KafkaSecurity, NO_SECURITY } from './kafka-security.ts';
+import { connectSocket } from './kafka-sockets.ts';
 
 type KafkaJs = typeof import('kafkajs');
 
@@ -19,7 +22,7 @@ export interface KafkaClient {
   readonly retry: RetryOptions;
   /** Why kafkajs computes its checksums in JavaScript; null when the native one is in place. */
   readonly slowCrc: string | null;
-  /** Why kafkajs' reconnecting could not be mended; null when it is. */
+  /** Why kafkajs' reconnecting, or its hiding of answers, could not be mended; null when both are. */
   readonly unmended: string | null;
   /** How a group's members tell each other things. */
   readonly codec: typeof AssignerProtocol;
@@ -32,18 +35,30 @@ export interface KafkaClient {
   destroySockets(): void;
 }
 
+export interface ClientOptions {
+  readonly clientId?: string;
+  readonly security?: KafkaSecurity;
+}
+
 /** `onLost` is told of each connection that the other side ended: kafkajs mends most of them without a word. */
-export function createClient(brokers: readonly string[], onLost: () => void): KafkaClient {
+export function createClient(
+  brokers: readonly string[],
+  onLost: () => void,
+  { clientId = 'medium-recipe', security = NO_SECURITY }: ClientOptions = {},
+): KafkaClient {
   const require = createRequire(import.meta.url);
   const slowCrc = useNativeCrc32c(require);
-  const unmended = mendReconnect(require);
+  const unmended = mendReconnect(require) ?? mendAnswers(require);
+  const { tls, sasl } = security;
   const { AssignerProtocol: codec, Kafka, PartitionAssigners, logLevel } = require('kafkajs') as KafkaJs;
   const sockets = new Set<net.Socket>();
   let ended = false;
   const kafka = new Kafka({
-    clientId: 'medium-recipe',
+    clientId,
     brokers: [...brokers],
-    connectionTimeout: 3000,
+    // A handshake is work, and a Java broker that just started is slow at its first ones.
+    connectionTimeout: tls === null ? 3000 : 10_000,
+    ...(sasl === null ? {} : { sasl: saslMechanism(require, sasl) }),
     // Longer than any pause of a broker that is alive; a request on a dead connection takes this long to fail.
     requestTimeout: 15_000,
     retry: RETRY,
@@ -55,14 +70,14 @@ export function createClient(brokers: readonly string[], onLost: () => void): Ka
         process.nextTick(() => refused.destroy(new Error('the transport is closed')));
         return refused;
       }
-      const socket = net.connect({ host, port, noDelay: true, keepAlive: true }, onConnect);
+      const socket = connectSocket({ host, port, tls, onConnect });
       sockets.add(socket);
       let connected = false;
       const lose = () => {
         if (connected && !ended && !socket.writableEnded) onLost();
         connected = false;
       };
-      socket.once('connect', () => {
+      socket.once(tls === null ? 'connect' : 'secureConnect', () => {
         connected = true;
       });
       socket.once('end', lose);
@@ -110,6 +125,10 @@ export interface KafkaFailure {
   readonly refused: boolean;
   /** Where an offset was out of range. */
   readonly partition?: number;
+  /** The system's or TLS' name for what became of a connection (`ECONNREFUSED`, `CERT_HAS_EXPIRED`, …). */
+  readonly code?: string;
+  /** HOST:PORT of that connection. */
+  readonly broker?: string;
 }
 
 /** Refusals that pass: the broker starts, moves a leader, or has not heard of a new topic yet. */
@@ -130,8 +149,17 @@ interface KafkaJsError {
   readonly type?: string;
   readonly retriable?: boolean;
   readonly partition?: number;
+  readonly code?: unknown;
+  readonly broker?: string;
   readonly cause?: unknown;
   readonly errors?: readonly unknown[];
+  /** Of deleted records, by partition. */
+  readonly partitions?: readonly { readonly error?: unknown }[];
+}
+
+/** What is worth telling of several: that a topic is there already says nothing of why another could not be made. */
+function weightiest(errors: readonly unknown[] | undefined): unknown {
+  return errors?.find((each) => (each as KafkaJsError | undefined)?.type !== 'TOPIC_ALREADY_EXISTS') ?? errors?.[0];
 }
 
 /** Finds the protocol error under kafkajs' wrappers (retries exceeded, aggregate, non-retriable). */
@@ -140,14 +168,16 @@ export function failureOf(error: unknown): KafkaFailure {
   for (let at: unknown = error, depth = 0; at instanceof Error && depth < 8; depth++) {
     deepest = at as KafkaJsError;
     if (deepest.type !== undefined) break;
-    at = deepest.errors?.[0] ?? deepest.cause;
+    at = weightiest(deepest.errors) ?? deepest.partitions?.find(({ error }) => error)?.error ?? deepest.cause;
   }
   if (deepest === undefined) return { type: 'Error', message: String(error), refused: false };
-  const { type, name, message, retriable, partition } = deepest;
+  const { type, name, message, retriable, partition, code, broker } = deepest;
   return {
     type: type ?? name,
     message: message.replaceAll(/\s+/g, ' '),
     refused: type !== undefined && retriable === false && !PASSING.has(type),
     ...(partition === undefined ? {} : { partition }),
+    ...(typeof code === 'string' ? { code } : {}),
+    ...(broker === undefined ? {} : { broker }),
   };
 }

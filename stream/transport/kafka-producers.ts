@@ -5,6 +5,7 @@ import type { Producer, RecordMetadata } from 'kafkajs';
 import { Fault } from '#shards';
 import { closedTransport, keyMissing, recordTooLarge, unknownTopic, unreachable } from './faults.ts';
 import { failureOf, type KafkaClient, type KafkaFailure } from './kafka-client.ts';
+import { refusalOf } from './kafka-refusals.ts';
 
 /** A connection each, so more lanes share. Measured with 4 lanes: 1.5 to 1.7 times the rate of one for all. */
 const PRODUCERS = 8;
@@ -121,6 +122,8 @@ export class KafkaProducers {
       throw recordTooLarge(topic, value.length, cause);
     }
     if (key === null && failure.type === 'INVALID_RECORD') throw keyMissing(topic);
+    const refusal = refusalOf(failure, url, `appending to ${topic}`);
+    if (refusal !== null) throw refusal;
     if (failure.refused) throw refused(record, failure, cause);
     if (failure.type === 'UNKNOWN_TOPIC_OR_PARTITION') {
       if (waitedMs > UNKNOWN_TOPIC_MS && !(await topicExists(topic))) throw unknownTopic(url, topic);

@@ -6,6 +6,7 @@ import type { Fault } from '#shards';
 import { offsetOutOfRange, unknownTopic, unreachable } from './faults.ts';
 import { failureOf } from './kafka-client.ts';
 import { type FetchedMessage, KafkaLane } from './kafka-lane.ts';
+import { refusalOf } from './kafka-refusals.ts';
 import type { LogRecord, Reader, ReaderOptions } from './transport.ts';
 
 /** How long a broker holds a fetch that finds nothing; a partition that becomes hungry meanwhile waits that long. */
@@ -202,13 +203,15 @@ export class KafkaReader implements Reader {
     const { topic, url, patienceMs, counters, onEvent, newCluster } = this.#options;
     this.#failingSince ??= Date.now();
     const waited = Date.now() - this.#failingSince;
-    const { type, message, refused } = failureOf(error);
+    const failure = failureOf(error);
+    const { type, message, refused } = failure;
+    const refusal = refusalOf(failure, url, `reading ${topic}`);
     if (type === 'UNKNOWN_TOPIC_OR_PARTITION' && waited > UNKNOWN_TOPIC_MS) {
       this.#failAll(unknownTopic(url, topic));
       return;
     }
-    if (refused || waited > patienceMs) {
-      this.#failAll(unreachable(url, Math.round(waited / 1000), error));
+    if (refusal !== null || refused || waited > patienceMs) {
+      this.#failAll(refusal ?? unreachable(url, Math.round(waited / 1000), error));
       return;
     }
     counters.reconnects++;

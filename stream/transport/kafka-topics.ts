@@ -2,6 +2,7 @@
 
 import type { Admin, ITopicConfig } from 'kafkajs';
 import { failureOf } from './kafka-client.ts';
+import { TOPIC_RESOURCE, type TopicState } from './kafka-topic-check.ts';
 import type { Extent, TopicSpec } from './transport.ts';
 
 /** What a record takes in a batch beyond its value: batch header 61, record header up to 30, key up to 512 bytes. */
@@ -39,22 +40,22 @@ function segmentBytes(retention: TopicSpec['retention']): number {
   return Math.floor(Math.min(Math.max(retention.maxBytes / 16, 16 * MIB), 1024 * MIB));
 }
 
-/** Kafka's number of the resource type TOPIC; kafkajs' own enum would load the library here. */
-const TOPIC_RESOURCE = 2;
-
 /**
  * Raises a topic's size backstop where it is lower than wanted. All settings are sent, as Kafka's AlterConfigs sets those
- * that are missing back to their defaults.
+ * that are missing back to their defaults; how many replicas must be in sync is left to who made the topic.
  */
-export async function raiseBackstop(admin: Admin, { topic, configEntries = [] }: ITopicConfig): Promise<void> {
+export async function raiseBackstop(
+  admin: Admin,
+  { topic, configEntries = [] }: ITopicConfig,
+  state: TopicState,
+): Promise<void> {
   const wanted = Number(configEntries.find(({ name }) => name === 'retention.bytes')?.value);
-  const { resources } = await admin.describeConfigs({
-    includeSynonyms: false,
-    resources: [{ type: TOPIC_RESOURCE, name: topic, configNames: ['retention.bytes'] }],
-  });
-  const found = Number(resources[0]?.configEntries[0]?.configValue);
+  const found = Number(state.settings.get('retention.bytes'));
   if (found < 0 || found >= wanted) return;
-  const resource = { type: TOPIC_RESOURCE, name: topic, configEntries };
+  const entries = configEntries.map((entry) =>
+    entry.name === 'min.insync.replicas' ? { ...entry, value: state.settings.get(entry.name) ?? entry.value } : entry,
+  );
+  const resource = { type: TOPIC_RESOURCE, name: topic, configEntries: entries };
   await admin.alterConfigs({ validateOnly: false, resources: [resource] });
 }
 

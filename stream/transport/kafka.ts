@@ -16,6 +16,9 @@ import { createClient, failureOf, type KafkaClient } from './kafka-client.ts';
 import { KafkaGroup, memberOf } from './kafka-group.ts';
 import { KafkaProducers } from './kafka-producers.ts';
 import { KafkaReader } from './kafka-reader.ts';
+import { firstContactOf, refusalOf } from './kafka-refusals.ts';
+import { type KafkaSecurity, securityOf } from './kafka-security.ts';
+import { judgeTopics, statesOf } from './kafka-topic-check.ts';
 import { describe, extentsOf, raiseBackstop, topicConfig } from './kafka-topics.ts';
 import { type KafkaAddress, parseKafkaUrl } from './kafka-url.ts';
 import type {
@@ -34,13 +37,18 @@ const PATIENCE_MS = 120_000;
 /** At open, where a wrong address is likelier than a broker that restarts. */
 const OPEN_PATIENCE_MS = 8000;
 const BACKOFF_MS = { first: 50, last: 1000 };
+/** So often a broker that we never reached before may greet us and then close the connection, until that is its answer. */
+const GREETINGS = 3;
 /** How long close() waits for answers that are under way before it cuts the connections. */
 const CLOSE_MS = 2000;
 
-/** @throws Fault `bad-transport`, `transport-unreachable`. */
+/**
+ * @throws Fault `bad-transport`, `kafka-security`, `kafka-tls`, `kafka-certificate`, `kafka-authentication`,
+ * `kafka-authorization`, `transport-unreachable`.
+ */
 export async function openKafka(url: string, options: TransportOptions = {}): Promise<Transport> {
   const address = parseKafkaUrl(url);
-  const transport = new KafkaTransport(address, options);
+  const transport = new KafkaTransport(address, await securityOf(address), options);
   await transport.open();
   return transport;
 }
@@ -59,6 +67,8 @@ class KafkaTransport implements Transport {
     evictions: 0,
     slowCrc: 0,
     unmended: 0,
+    passwordInClear: 0,
+    lessSafeTopics: 0,
   };
   readonly #client: KafkaClient;
   readonly #replication: number | null;
@@ -69,14 +79,24 @@ class KafkaTransport implements Transport {
   readonly #memberships = new Set<KafkaGroup>();
   /** Topics that were seen, with their partition counts. */
   readonly #partitions = new Map<string, number>();
+  readonly #passwordInClear: boolean;
+  /** HOST:PORT, for commands that people run. */
+  readonly #broker: string;
+  readonly #lessSafe = new Set<string>();
   #brokers = 1;
+  /** Whether it ever did what was asked: a cluster that was reached before is waited for, whatever becomes of its connections. */
+  #answered = false;
   #closed = false;
 
-  constructor({ brokers, url, replication }: KafkaAddress, options: TransportOptions) {
+  constructor(address: KafkaAddress, security: KafkaSecurity, options: TransportOptions) {
+    const { brokers, url, replication, clientId } = address;
     this.url = url;
-    const client = createClient(brokers, () => {
+    const onLost = () => {
       this.counters.lostConnections++;
-    });
+    };
+    const client = createClient(brokers, onLost, { clientId, security });
+    this.#broker = brokers[0] ?? '';
+    this.#passwordInClear = address.sasl === 'plain' && !address.tls;
     this.#client = client;
     this.#replication = replication;
     this.#patienceMs = options.patienceMs ?? PATIENCE_MS;
@@ -101,9 +121,14 @@ class KafkaTransport implements Transport {
       this.counters.unmended = 1;
       this.#onEvent(`kafkajs may end this process when a connection breaks: ${this.#client.unmended}`);
     }
+    if (this.#passwordInClear) {
+      this.counters.passwordInClear = 1;
+      this.#onEvent(`warning: sasl=plain without tls=true sends the password to ${this.url} in clear`);
+    }
     try {
       const limitMs = Math.min(this.#patienceMs, OPEN_PATIENCE_MS);
-      this.#brokers = await this.#administer(async (admin) => (await admin.describeCluster()).brokers.length, limitMs);
+      const countBrokers = async (admin: Admin) => (await admin.describeCluster()).brokers.length;
+      this.#brokers = await this.#administer('asking who is there', countBrokers, limitMs);
     } catch (error) {
       await this.close();
       throw error;
@@ -112,17 +137,18 @@ class KafkaTransport implements Transport {
 
   async createTopics(specs: readonly TopicSpec[]): Promise<void> {
     const missing: TopicSpec[] = [];
+    const present: TopicSpec[] = [];
     const replicas = this.#replication ?? Math.min(3, this.#brokers);
     for (const spec of specs) {
       const found = await this.partitions(spec.name);
       if (found === null) missing.push(spec);
       else if (found !== spec.partitions) throw topicMismatch(spec.name, found, spec.partitions);
-      else if (typeof spec.retention === 'object')
-        await this.#administer((admin) => raiseBackstop(admin, topicConfig(spec, replicas)));
+      else present.push(spec);
     }
+    if (present.length > 0) await this.#joinTopics(present, replicas);
     if (missing.length === 0) return;
     // Another process may create them at the same time: then kafkajs answers false, and all is as it should be.
-    await this.#administer((admin) =>
+    await this.#administer(`creating ${missing.map(({ name }) => name).join(', ')}`, (admin) =>
       admin.createTopics({ topics: missing.map((spec) => topicConfig(spec, replicas)), waitForLeaders: false }),
     );
     for (const { name, partitions } of missing) {
@@ -131,8 +157,29 @@ class KafkaTransport implements Transport {
     }
   }
 
+  /** Checks topics that somebody made before, and raises their backstops. */
+  async #joinTopics(specs: readonly TopicSpec[], replicas: number): Promise<void> {
+    const names = specs.map(({ name }) => name);
+    await this.#administer(`looking at the settings of ${names.join(', ')}`, async (admin) => {
+      const states = await statesOf(admin, names);
+      const wanted = specs.map((spec) => topicConfig(spec, replicas));
+      const { fault, lessSafe } = judgeTopics(wanted, states, this.#broker);
+      if (fault !== null) throw fault;
+      for (const [topic, how] of lessSafe) {
+        if (this.#lessSafe.has(topic)) continue;
+        this.#lessSafe.add(topic);
+        this.counters.lessSafeTopics++;
+        this.#onEvent(`warning: topic '${topic}' is kept less safely than asked for: ${how}`);
+      }
+      for (const [i, { retention }] of specs.entries()) {
+        const [config, state] = [wanted[i], states[i]];
+        if (typeof retention === 'object' && config && state) await raiseBackstop(admin, config, state);
+      }
+    });
+  }
+
   async partitions(topic: string): Promise<number | null> {
-    const found = await this.#administer((admin) => describe(admin, topic));
+    const found = await this.#administer(`asking for ${topic}`, (admin) => describe(admin, topic));
     if (found === null) this.#partitions.delete(topic);
     else this.#partitions.set(topic, found.partitions);
     return found?.partitions ?? null;
@@ -147,7 +194,9 @@ class KafkaTransport implements Transport {
 
   async ends(topic: string): Promise<Extent[]> {
     await this.#known(topic, 0);
-    return this.#administer(async (admin) => extentsOf(await admin.fetchTopicOffsets(topic)));
+    return this.#administer(`asking where ${topic} ends`, async (admin) =>
+      extentsOf(await admin.fetchTopicOffsets(topic)),
+    );
   }
 
   async read(options: ReaderOptions): Promise<Reader> {
@@ -174,7 +223,7 @@ class KafkaTransport implements Transport {
 
   async deleteBefore(topic: string, partition: number, offset: number): Promise<void> {
     await this.#known(topic, partition);
-    await this.#administer(async (admin) => {
+    await this.#administer(`deleting records of ${topic}`, async (admin) => {
       // Asked first in any case: kafkajs looks for the leader in metadata that this call loads.
       const { begin, end } = extentsOf(await admin.fetchTopicOffsets(topic))[partition] ?? { begin: 0, end: 0 };
       const target = Math.min(offset, end);
@@ -201,14 +250,16 @@ class KafkaTransport implements Transport {
   }
 
   async members(group: string): Promise<Member[]> {
-    const { groups } = await this.#administer((admin) => admin.describeGroups([group]));
+    const { groups } = await this.#administer(`asking for the group ${group}`, (admin) =>
+      admin.describeGroups([group]),
+    );
     return groups.flatMap(({ members }) => members).map((member) => memberOf(this.#client.codec, member));
   }
 
   async deleteTopics(topics: readonly string[]): Promise<void> {
     for (const topic of topics) {
       this.#partitions.delete(topic);
-      await this.#administer(async (admin) => {
+      await this.#administer(`deleting ${topic}`, async (admin) => {
         if ((await describe(admin, topic)) !== null) await admin.deleteTopics({ topics: [topic] });
       });
     }
@@ -243,7 +294,7 @@ class KafkaTransport implements Transport {
 
   /** Partition count of a new topic, as soon as each partition has a leader. */
   async #whenLed(topic: string): Promise<number> {
-    const found = await this.#administer(async (admin) => {
+    const found = await this.#administer(`asking for ${topic}`, async (admin) => {
       const found = await describe(admin, topic);
       if (found === null || !found.led) throw new Error(`topic '${topic}' has no leaders yet`);
       return found;
@@ -256,20 +307,37 @@ class KafkaTransport implements Transport {
    * Runs an administrative operation, again and again within patience. Each try has a connection of its own: a kafkajs
    * admin remembers every topic it was asked about, and fails for good when one of them is deleted.
    */
-  async #administer<T>(operation: (admin: Admin) => Promise<T>, patienceMs = this.#patienceMs): Promise<T> {
+  async #administer<T>(
+    what: string,
+    operation: (admin: Admin) => Promise<T>,
+    patienceMs = this.#patienceMs,
+  ): Promise<T> {
     const since = Date.now();
     let lastAnswer: unknown = null;
+    let greetings = 0;
     for (let backoff = BACKOFF_MS.first; ; backoff = Math.min(backoff * 2, BACKOFF_MS.last)) {
       this.#assertOpen();
       const admin = this.#client.kafka.admin({ retry: this.#client.retry });
       try {
-        const connected = admin.connect().then(() => operation(admin));
-        return await within(patienceMs - (Date.now() - since), connected);
+        const connected = admin.connect().then(() => {
+          greetings++;
+          return operation(admin);
+        });
+        const answer = await within(patienceMs - (Date.now() - since), connected);
+        this.#answered = true;
+        return answer;
       } catch (error) {
         if (error instanceof Fault) throw error;
         const failure = failureOf(error);
         const waited = Date.now() - since;
+        const refusal = refusalOf(failure, this.url, what);
+        if (refusal !== null) throw refusal;
         if (failure.refused) throw refusedOperation(failure.type, failure.message, error);
+        const mistaken = this.#answered
+          ? null
+          : firstContactOf(failureOf(lastAnswer ?? error), this.url, greetings > 0);
+        // A broker that ends greets nobody again; nor does one that starts.
+        if (mistaken !== null && (greetings >= GREETINGS || waited >= patienceMs)) throw mistaken;
         // The time limit says less than what an earlier try was told.
         if (waited >= patienceMs) throw unreachable(this.url, Math.round(waited / 1000), lastAnswer ?? error);
         lastAnswer = error;
