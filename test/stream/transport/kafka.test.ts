@@ -1,4 +1,4 @@
-// Kafka's parts that need no broker: the URL, the checksum, errors, one partition's queue, and a broker out of reach.
+// Kafka's parts that need no broker: the checksum, errors, one partition's queue, and a broker out of reach.
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -13,28 +13,8 @@ import { createClient, failureOf } from '../../../stream/transport/kafka-client.
 import { compare, useNativeCrc32c } from '../../../stream/transport/kafka-crc.ts';
 import { KafkaLane } from '../../../stream/transport/kafka-lane.ts';
 import { type KafkaConnection, mendReconnect } from '../../../stream/transport/kafka-reconnect.ts';
-import { parseKafkaUrl } from '../../../stream/transport/kafka-url.ts';
 
 const require = createRequire(import.meta.url);
-const isFault = (code: string) => (error: unknown) => error instanceof Fault && error.code === code;
-
-describe('the URL', () => {
-  test('names brokers, and how often a record is kept', () => {
-    assert.deepEqual(parseKafkaUrl('kafka://a.b:9092,[::1]:9093,127.0.0.1:65535/'), {
-      brokers: ['a.b:9092', '[::1]:9093', '127.0.0.1:65535'],
-      replication: null,
-      url: 'kafka://a.b:9092,[::1]:9093,127.0.0.1:65535',
-    });
-    assert.equal(parseKafkaUrl('kafka://a:1?replication=2').replication, 2);
-    assert.equal(parseKafkaUrl('kafka://a:1?replication=2').url, 'kafka://a:1?replication=2');
-  });
-
-  test('without a port, or with what we do not know, is wrong usage', () => {
-    for (const rest of ['', 'host', 'host:0', 'host:65536', 'a:1,,b:2', 'a:1?replication=0', 'a:1?tls=1', 'u:p@a:1']) {
-      assert.throws(() => parseKafkaUrl(`kafka://${rest}`), isFault('bad-transport'), rest);
-    }
-  });
-});
 
 describe('the checksum', () => {
   test('is the native one in the kafkajs that we load, also when somebody else loaded kafkajs before', () => {
@@ -65,6 +45,22 @@ test('an error is named by what the broker said, under all of kafkajs’ wrapper
   assert.equal(failureOf(new AggregateError([moved])).refused, false);
   assert.deepEqual(failureOf(wrap(new TypeError('x'))), { type: 'TypeError', message: 'x', refused: false });
   assert.deepEqual(failureOf('text'), { type: 'Error', message: 'text', refused: false });
+  const cut = Object.assign(new Error('cut'), { name: 'KafkaJSConnectionError', code: 'ECONNRESET', broker: 'a:1' });
+  const { code, broker } = failureOf(wrap(cut));
+  assert.deepEqual([code, broker], ['ECONNRESET', 'a:1']);
+});
+
+test('of several errors the one that matters is told', () => {
+  const protocol = (type: string) => Object.assign(new Error(type), { type, retriable: false });
+  const there = protocol('TOPIC_ALREADY_EXISTS');
+  const denied = protocol('TOPIC_AUTHORIZATION_FAILED');
+  assert.equal(failureOf(new AggregateError([there, denied])).type, 'TOPIC_AUTHORIZATION_FAILED');
+  assert.equal(failureOf(new AggregateError([there, there])).type, 'TOPIC_ALREADY_EXISTS');
+  const deletion = Object.assign(new Error('Error while deleting records'), {
+    name: 'KafkaJSDeleteTopicRecordsError',
+    partitions: [{ partition: 0 }, { partition: 1, error: denied }],
+  });
+  assert.equal(failureOf(new Error('wrapped', { cause: deletion })).type, 'TOPIC_AUTHORIZATION_FAILED');
 });
 
 describe('one partition’s queue', () => {
