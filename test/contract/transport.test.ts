@@ -12,6 +12,7 @@ import { Harness } from './transport/harness.ts';
 import { interleavings } from './transport/interleavings.ts';
 import { memberships } from './transport/memberships.ts';
 import { reads } from './transport/reads.ts';
+import { topicSettings } from './transport/topic-settings.ts';
 import { topics } from './transport/topics.ts';
 
 function contract(harness: Harness): void {
@@ -42,6 +43,7 @@ describe('kafka', requirement('kafka'), () => {
     harness.url = broker.transport;
   });
   contract(harness);
+  topicSettings(harness);
   brokerFaults(harness, () => {
     if (broker === undefined) throw new Error('the broker was not started');
     return broker;
