@@ -2,10 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import type { Logger } from 'kafkajs';
 import { Fault } from '#shards';
 import { openTransport } from '../../../stream/transport/index.ts';
+import { saslMechanism } from '../../../stream/transport/kafka-answers.ts';
 import { securityOf } from '../../../stream/transport/kafka-security.ts';
 import { parseKafkaUrl } from '../../../stream/transport/kafka-url.ts';
 import { Authority } from '../../faults/certificates.ts';
@@ -90,6 +93,18 @@ describe('the URL', () => {
       await assert.rejects(openTransport(`kafkas://${rest}`), isFault('bad-transport'), rest);
     }
   });
+});
+
+test('a connection that breaks during the exchange of SASL stays a connection that broke', async () => {
+  const lost = Object.assign(new Error('Closed connection'), { name: 'KafkaJSConnectionClosedError', retriable: true });
+  const silent: Logger = { info() {}, error() {}, warn() {}, debug() {}, setLogLevel() {}, namespace: () => silent };
+  for (const mechanism of ['plain', 'scram-sha-256', 'scram-sha-512'] as const) {
+    const credentials = { mechanism, username: 'me', password: SECRET };
+    const { authenticationProvider } = saslMechanism(createRequire(import.meta.url), credentials);
+    const saslAuthenticate = () => Promise.reject(lost);
+    const { authenticate } = authenticationProvider({ host: 'a', port: 1, logger: silent, saslAuthenticate });
+    await assert.rejects(authenticate(), (error) => error === lost, mechanism);
+  }
 });
 
 describe('the environment', () => {
