@@ -27,7 +27,9 @@ export function endOnSignals(): void {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));
 }
 
-export async function startBroker(options: Pick<UpOptions, 'proxied' | 'settings' | 'formatArgs'> = {}): Promise<TestBroker> {
+export async function startBroker(
+  options: Pick<UpOptions, 'proxied' | 'settings' | 'formatArgs'> = {},
+): Promise<TestBroker> {
   const dir = await mkdtemp(join(tmpdir(), 'medium-recipe-broker-'));
   const up = () => upKafka({ ...options, dir, heapMb: 256 });
   let broker = await up();

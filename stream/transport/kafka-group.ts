@@ -9,6 +9,7 @@ import type { AssignerProtocol, Cluster, GroupMember } from 'kafkajs';
 import { Fault } from '#shards';
 import { unreachable } from './faults.ts';
 import { failureOf } from './kafka-client.ts';
+import { refusalOf } from './kafka-refusals.ts';
 import { shareOut } from './share-out.ts';
 import type { JoinOptions, Member, Membership } from './transport.ts';
 
@@ -192,7 +193,8 @@ export class KafkaGroup implements Membership {
   /** Whether to join again at once. @throws Fault where another try is of no use. */
   #rejoins(error: unknown): boolean {
     const { group, url, patienceMs, counters, onEvent, newCluster } = this.#options;
-    const { type, message, refused } = failureOf(error);
+    const failure = failureOf(error);
+    const { type, message, refused } = failure;
     // What is owned stays so until the group has shared out anew.
     if (type === 'REBALANCE_IN_PROGRESS') return true;
     if (type === 'UNKNOWN_MEMBER_ID' || type === 'ILLEGAL_GENERATION' || type === 'FENCED_INSTANCE_ID') {
@@ -202,6 +204,8 @@ export class KafkaGroup implements Membership {
       this.#own([]);
       return true;
     }
+    const refusal = refusalOf(failure, url, `joining the group ${group}`);
+    if (refusal !== null) throw refusal;
     if (refused) throw membershipRefused(group, type, message, error);
     this.#failingSince ??= Date.now();
     const waited = Date.now() - this.#failingSince;
@@ -237,6 +241,6 @@ const membershipRefused = (group: string, type: string, message: string, cause: 
     code: 'group-refused',
     received: `${type} for group '${group}': ${message}`,
     expected: 'a group that this client may join',
-    remedy: 'look at the rights of this client on the group, and whether another program uses its name',
+    remedy: 'see whether another program uses its name',
     cause,
   });
