@@ -24,7 +24,7 @@ const WRONG = 'wrong-secret-77aa';
 /** Kafka's numbers, as kafkajs' own enums would have to be loaded. */
 const TOPIC = 2;
 const GROUP = 3;
-const OPERATIONS = { read: 3, write: 4, create: 5, delete: 6, alterConfigs: 11 } as const;
+const OPERATIONS = { read: 3, write: 4, create: 5, delete: 6, describe: 8, alterConfigs: 11 } as const;
 const ALLOW = 3;
 const LITERAL = 3;
 const PREFIXED = 4;
@@ -322,7 +322,7 @@ describe('wrong password, expired certificate, broker without the topic rights',
     });
 
     test('to a group: the refusal is the broker’s, not a coordinator that cannot be found', async () => {
-      const groupId = topicsOf(`group-${randomBytes(4).toString('hex')}`).ledger.replace('ledger', 'producers');
+      const groupId = topicsOf(`group-${randomBytes(4).toString('hex')}`).producers;
       await grant([entry('writer', 'read', { resourceType: GROUP, resourceName: groupId })]);
       const coordinator = async (name: string) => {
         const address = parseKafkaUrl(doors.users());
@@ -347,11 +347,12 @@ describe('wrong password, expired certificate, broker without the topic rights',
     timeout: 240_000,
   }, async () => {
     const name = `run-${randomBytes(4).toString('hex')}`;
-    const { progress, ledger } = topicsOf(name);
+    const { progress, producers } = topicsOf(name);
     const of = ofTopics(`${name}.`);
     await grant([
       ...PRODUCER.map((right) => entry('writer', right, of)),
-      entry('writer', 'read', { resourceType: GROUP, resourceName: ledger.replace('ledger', 'producers') }),
+      entry('writer', 'read', { resourceType: GROUP, resourceName: producers }),
+      entry('reader', 'describe', { resourceType: GROUP, resourceName: producers }),
       entry('reader', 'read', of),
       entry('reader', 'write', { resourceName: progress }),
     ]);
