@@ -1,4 +1,4 @@
-"""Reads a run's training batches from Kafka, proved by the ledger. Nothing of this project is needed but its formats."""
+"""Reads a run's training batches from Kafka, proved by the ledger. Needs this project's formats, none of its code."""
 
 import json
 
@@ -9,9 +9,11 @@ from xxhash import xxh3_128
 
 
 def records(kafka, topic, partition, offset):
-    """(offset, bytes) of every record from `offset` on; None each time that the end is reached. Waits there for more."""
-    settings = {"group.id": "none", "enable.auto.commit": False, "enable.partition.eof": True, "auto.offset.reset": "error"}
-    consumer = Consumer({"queued.max.messages.kbytes": 8192, **settings, **kafka})
+    """(offset, bytes) of the records from `offset` on; None each time that the end is reached. Waits there for more."""
+    reading = {"enable.auto.commit": False, "enable.partition.eof": True, "auto.offset.reset": "error"}
+    # 8 MiB of memory; by default a full queue fetches no more for a second.
+    ahead = {"queued.max.messages.kbytes": 8192, "fetch.queue.backoff.ms": 5}
+    consumer = Consumer({"group.id": "none", **reading, **ahead, **kafka})
     consumer.assign([TopicPartition(topic, partition, offset)])  # no group, so nobody is waited for
     try:
         while True:

@@ -1,4 +1,4 @@
-"""Trains a PyTorch model on a run's topics: python consume.py --run NAME --transport kafka://HOST:PORT [--rank R --ranks N]
+"""Trains a PyTorch model on a run's topics: python consume.py --run NAME --transport kafka://HOST:PORT
 
 Prints one JSON line a step {"step", "loss", "samples", "resolution"}. Put your own model in the place of `small_net`.
 """
@@ -16,7 +16,8 @@ STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 
 def tensors_of(batch, classes, device="cpu"):
     """Normalised images, float NCHW, and soft targets [n, classes]: MixUp's λ of label A, the rest of label B."""
-    images, label_a, label_b, lam = (torch.from_numpy(batch[name]).to(device) for name in ("images", "labelA", "labelB", "lam"))
+    names = ("images", "labelA", "labelB", "lam")
+    images, label_a, label_b, lam = (torch.from_numpy(batch[name]).to(device) for name in names)
     pixels = images.permute(0, 3, 1, 2).float().div(255).sub(MEAN.to(device)).div(STD.to(device))
     one_hot = [nn.functional.one_hot(label.long(), classes).float() for label in (label_a, label_b)]
     return pixels, lam[:, None] * one_hot[0] + (1 - lam[:, None]) * one_hot[1]
@@ -26,7 +27,8 @@ def small_net(classes):
     """Any size of image; 100,000 parameters."""
     layers = []
     for inside, outside in ((3, 32), (32, 64), (64, 128)):
-        layers += [nn.Conv2d(inside, outside, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU()]
+        convolution = nn.Conv2d(inside, outside, 3, stride=2, padding=1, bias=False)
+        layers += [convolution, nn.BatchNorm2d(outside), nn.ReLU()]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, classes))
 
 
@@ -34,7 +36,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--run", required=True)
     parser.add_argument("--transport", required=True, help="kafka://HOST:PORT[,HOST:PORT…]")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of librdkafka, as TLS and SASL need")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="librdkafka's, as for TLS")
     parser.add_argument("--rank", type=int, default=0)
     parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--from-step", type=int, default=0)
@@ -44,7 +46,8 @@ def main():
 
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    kafka = {"bootstrap.servers": options.transport.removeprefix("kafka://"), **dict(each.split("=", 1) for each in options.set)}
+    servers = options.transport.removeprefix("kafka://").split("?")[0]
+    kafka = {"bootstrap.servers": servers, **dict(each.split("=", 1) for each in options.set)}
     classes = len(run_of(kafka, options.run)["dataset"]["classes"])
     model = small_net(classes).to(device)
     criterion = nn.CrossEntropyLoss(label_smoothing=options.smoothing)

@@ -65,6 +65,10 @@ async function readerPython(t: TestContext): Promise<Python | null> {
   }
 }
 
+/** Fast: torch itself takes seconds to import. */
+const FINDS_TORCH =
+  'import confluent_kafka, safetensors.numpy, importlib.util as u; exit(u.find_spec("torch") is None)';
+
 /** An interpreter of the machine or of the cache that has torch, with the reader's packages; skips aloud where none has. */
 async function torchPython(t: TestContext, reader: Python): Promise<Python | null> {
   const environments = join(cacheRoot(), 'python');
@@ -75,7 +79,7 @@ async function torchPython(t: TestContext, reader: Python): Promise<Python | nul
   ]);
   const env = { ...reader.env, PYTHONPATH: stdout.trim() };
   for (const file of ['python3', ...cached.map((name) => join(environments, name, 'bin', 'python'))]) {
-    const there = await promisify(execFile)(file, ['-c', 'import torch, numpy, confluent_kafka, safetensors'], {
+    const there = await promisify(execFile)(file, ['-c', FINDS_TORCH], {
       env,
     }).then(
       () => true,
@@ -216,13 +220,15 @@ describe('Python', requirement('kafka'), () => {
     return to;
   }
 
-  /** Produces a run up to some step. */
-  async function begin(run: string, upTo: number): Promise<void> {
+  /** Produces a run until every lane has some steps. */
+  async function begin(run: string): Promise<void> {
     const stop = new AbortController();
+    const lanes = new Set<number>();
     await produceSmall({
       ...{ transport, run, shards, recipe, signal: stop.signal },
       onEvent: (event) => {
-        if (event.kind === 'step' && event.record.step === upTo) stop.abort();
+        if (event.kind !== 'step' || event.record.step === 0) return;
+        if (lanes.add(event.record.lane).size === recipe.lanes) stop.abort();
       },
     });
   }
@@ -233,7 +239,7 @@ describe('Python', requirement('kafka'), () => {
     async (t) => {
       const python = await readerPython(t);
       if (python === null) return;
-      await begin(RUN, 4);
+      await begin(RUN);
       const meta = await metaOf(RUN);
       // What a producer leaves that was killed between a chunk and its ledger record: here in every lane.
       for (const lane of lanesOfRank(meta.plan, 0, 1)) {
@@ -303,7 +309,7 @@ describe('Python', requirement('kafka'), () => {
     const meta = await metaOf(run);
     const classes = meta.dataset.classes.length;
 
-    const { lines, stderr } = await runPython(python, [SCRIPT], jobOf(meta, run, 0, 1, { classes }));
+    const { lines, stderr } = await runPython(python, [SCRIPT], { ...jobOf(meta, run, 0, 1, { classes }), steps: 1 });
     const [step] = lines.map((line) => JSON.parse(line) as PythonStep);
     assert.ok(step?.pixels && step.targets, stderr);
     const folder = await replayTo(run);

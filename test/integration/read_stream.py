@@ -1,7 +1,7 @@
-"""Reads a run with ops/python/batches.py and prints one JSON line a step: the records of each lane, and the joined batch.
+"""Reads a run with ops/python/batches.py; prints one JSON line a step: the records of each lane, and the joined batch.
 
 Takes {"reader", "kafka", "run", "rank", "ranks", "lanes", "planHash", "steps", "fromStep", "torch"} as JSON on stdin. With
-"torch" a line also holds what consume.py makes of the batch: a few pixels of each image, and its targets.
+"torch" a line also holds what consume.py makes of the batch: a pixel of each image, and its targets.
 """
 
 import hashlib
