@@ -46,25 +46,16 @@ export function addReplay(program: Command, parts: CommandParts): void {
       const replayed = await parts.withTransport(options.transport, false, async (transport) => {
         const meta = await awaitRun(transport, run, 0, parts.say);
         const lanes = lanesOfRank(meta.plan, options.rank ?? 0, options.ranks ?? 1);
-        const shards = options.shards && {
-          dir: options.shards,
-          workers: options.workers ?? availableParallelism(),
-          allowOtherFingerprint: options.allowOtherFingerprint ?? false,
-        };
+        const shards =
+          options.shards === undefined
+            ? null
+            : {
+                dir: options.shards,
+                workers: options.workers ?? availableParallelism(),
+                allowOtherFingerprint: options.allowOtherFingerprint ?? false,
+              };
         const onStep = teller(parts.say);
-        return replay({
-          transport,
-          run,
-          meta,
-          lanes,
-          fromStep,
-          toStep,
-          shards: shards ?? null,
-          verify,
-          to,
-          signal,
-          onStep,
-        });
+        return replay({ transport, run, meta, lanes, fromStep, toStep, shards, verify, to, signal, onStep });
       });
       const seconds = (performance.now() - started) / 1000;
       parts.finish({ run, source: options.shards ? 'shards' : 'log', ...replayed, seconds }, json, summary(replayed));

@@ -32,8 +32,9 @@ export class ReplayFolder {
    * these, and nobody could tell.
    */
   static async create(dir: string, lanes: number): Promise<ReplayFolder> {
-    await mkdir(dir, { recursive: true });
-    const [found] = await readdir(dir);
+    const [found] = await mkdir(dir, { recursive: true })
+      .then(() => readdir(dir))
+      .catch((error: unknown) => Promise.reject(asWriteFault(error)));
     if (found !== undefined)
       throw new Fault({
         code: 'folder-in-use',
@@ -49,7 +50,7 @@ export class ReplayFolder {
   async write(entry: LedgerRecord, bytes: Uint8Array): Promise<void> {
     const name = recordFileName(entry, this.#lanes, this.#names.length);
     this.#names.push(name);
-    await writeFile(this.#aside(name), bytes);
+    await writeFile(this.#aside(name), bytes).catch((error: unknown) => Promise.reject(asWriteFault(error)));
   }
 
   /** Gives the lane-step's files their names. */
@@ -68,4 +69,17 @@ export class ReplayFolder {
   #aside(name: string): string {
     return join(this.#dir, `${name}.tmp`);
   }
+}
+
+/** What the system refuses while writing is not a defect of ours. */
+function asWriteFault(error: unknown): unknown {
+  const { code, syscall, message } = error as NodeJS.ErrnoException;
+  if (code === undefined || syscall === undefined) return error;
+  return new Fault({
+    code: 'write-failed',
+    received: message,
+    expected: 'a folder that can be written, with room for the records',
+    remedy: 'make room there, or give another --to',
+    cause: error,
+  });
 }

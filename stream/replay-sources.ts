@@ -142,18 +142,18 @@ async function* rendering(
   tasks: Iterator<ChunkTask>,
   ahead: number,
 ): AsyncGenerator<{ task: ChunkTask; chunk: RenderedChunk }> {
-  const started: { task: ChunkTask; rendering: Promise<RenderedChunk> }[] = [];
+  const started: { task: ChunkTask; chunk: Promise<RenderedChunk> }[] = [];
   for (;;) {
     while (started.length < ahead) {
       const { value: task, done } = tasks.next();
       if (done) break;
-      const rendering = pool.render(task);
+      const chunk = pool.render(task);
       // A failure is met where the chunk is asked for; until then it must not count as unhandled.
-      rendering.catch(() => {});
-      started.push({ task, rendering });
+      chunk.catch(() => {});
+      started.push({ task, chunk });
     }
     const first = started.shift();
     if (!first) return;
-    yield { task: first.task, chunk: await first.rendering };
+    yield { task: first.task, chunk: await first.chunk };
   }
 }

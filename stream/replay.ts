@@ -92,6 +92,9 @@ export async function replay(options: ReplayOptions): Promise<Replay> {
     : new LogSource(transport, run, meta, lanes);
   try {
     return await replayFrom(source, ledger, range, folder, options);
+  } catch (error) {
+    await folder?.drop();
+    throw error;
   } finally {
     await source.close();
   }
@@ -125,7 +128,6 @@ async function replayFrom(
       return digest.end();
     } catch (error) {
       if (verify && error instanceof Fault && DAMAGE.includes(error.code)) return error;
-      await folder?.drop();
       throw withRemedy(error);
     }
   };

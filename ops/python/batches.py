@@ -11,8 +11,8 @@ from xxhash import xxh3_128
 def records(kafka, topic, partition, offset):
     """(offset, bytes) of the records from `offset` on; None each time that the end is reached. Waits there for more."""
     reading = {"enable.auto.commit": False, "enable.partition.eof": True, "auto.offset.reset": "error"}
-    # 8 MiB of memory; by default a full queue fetches no more for a second.
-    ahead = {"queued.max.messages.kbytes": 8192, "fetch.queue.backoff.ms": 5}
+    # 8 MiB of memory. By default a full queue fetches no more for a second, and an end is told after half a second.
+    ahead = {"queued.max.messages.kbytes": 8192, "fetch.queue.backoff.ms": 5, "fetch.wait.max.ms": 100}
     consumer = Consumer({"group.id": "none", **reading, **ahead, **kafka})
     consumer.assign([TopicPartition(topic, partition, offset)])  # no group, so nobody is waited for
     try:

@@ -196,6 +196,8 @@ describe("a replay's files", () => {
       assert.deepEqual(new Map([...joined].sort(([a], [b]) => (a < b ? -1 : 1))), content);
     }
     await assert.rejects(replaySmall({ to: whole }), { code: 'folder-in-use', exit: 2 });
+    const inFile = join(whole, 'step-000001.lane-01.chunk-00.safetensors', 'folder');
+    await assert.rejects(replaySmall({ to: inFile }), { code: 'write-failed' });
   });
 
   it('are of a number of ranks that divides the lanes', () => {
@@ -365,11 +367,13 @@ describe('what a replay renders with', () => {
     try {
       const sharp = { fingerprint: `${FINGERPRINT}+sharp@0.1.0-libvips@8.1.0-riscv64` };
       await copyRun(log, { ledger: ({ step, lane }) => (step === 9 && lane === 3 ? sharp : {}) });
-      await assert.rejects(replaySmall({ transport: log, ...fromShards() }), {
+      const to = join(temporaryFolder(), 'files');
+      await assert.rejects(replaySmall({ transport: log, to, ...fromShards() }), {
         code: 'fingerprint-differs',
         message:
           /step 9, lane 3: sharp nothing, architecture nothing; expected sharp sharp@0\.1\.0-libvips@8\.1\.0, architecture riscv64/,
       });
+      assert.equal((await readdir(to)).length, 9 * 4 + 3);
       assert.equal((await replaySmall({ transport: log, ...fromShards(shards, true) })).otherFingerprint, 1);
     } finally {
       await log.close();
