@@ -1,5 +1,5 @@
 // What the ledger says of a range of train steps, read once and kept in columns: 50 bytes a lane and step, so that the
-// whole of a long run fits (43,000 steps of 32 lanes: 70 MB). Of several records of a step the newest counts.
+// whole of a long run fits (`medium`, 43,745 steps of 32 lanes: 70 MB). Of several records of a step the newest counts.
 
 import { Fault } from '#shards';
 import { checkAgrees, type LedgerRecord } from './ledger.ts';
