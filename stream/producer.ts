@@ -1,16 +1,17 @@
 // One producer process: begins or joins a run and writes the lanes that it owns, until every lane is at the plan's end. Several
 // share a run's lanes as a group; when one comes, goes or dies, lanes change hands.
 
-import { Fault, type Manifest, openSplit, readManifest } from '#shards';
+import { Fault, readManifest } from '#shards';
+import { openBuckets } from './buckets.ts';
 import { openRegeneration } from './lane-starts.ts';
 import type { LedgerRecord } from './ledger.ts';
 import { joinRun, META_FORMAT, type RunMeta } from './meta.ts';
-import { checkStepBound, type Plan, planHashOf, resolutionsOf, resolvePlan, trainHashOf } from './plan.ts';
+import { checkStepBound, type Plan, planHashOf, resolvePlan, trainHashOf } from './plan.ts';
 import { type PoolCounters, RenderPool } from './pool.ts';
 import { ProgressWatch } from './progress.ts';
 import type { Recipe } from './recipe.ts';
 import { FINGERPRINT } from './render.ts';
-import { type BucketIndexes, taskSource } from './tasks.ts';
+import { taskSource } from './tasks.ts';
 import { topicSpecs } from './topics.ts';
 import type { Transport } from './transport/transport.ts';
 import { Writing } from './writing.ts';
@@ -52,26 +53,6 @@ export interface ProduceCounters {
   append: number;
   /** Milliseconds that lanes waited for the window. */
   wait: number;
-}
-
-async function openBuckets(shards: string, manifest: Manifest, plan: Plan): Promise<Map<number, BucketIndexes>> {
-  const wanted = resolutionsOf(plan);
-  const packed = Object.keys(manifest.splits.train.buckets);
-  const missing = wanted.filter((resolution) => !packed.includes(String(resolution)));
-  if (missing.length > 0)
-    throw new Fault({
-      code: 'bucket-missing',
-      received: `${shards} with buckets ${packed.join(', ')}`,
-      expected: `bucket ${missing.join(', ')}, which the recipe's phases use`,
-      remedy: `pack with 'preprocess shard --buckets ${wanted.join(',')}'`,
-    });
-  const buckets = new Map<number, BucketIndexes>();
-  for (const resolution of wanted)
-    buckets.set(resolution, {
-      train: await openSplit(shards, manifest, 'train', resolution),
-      val: await openSplit(shards, manifest, 'val', resolution),
-    });
-  return buckets;
 }
 
 /** Resolves when every lane is at the plan's end, whoever wrote it, or the signal is aborted. */

@@ -104,7 +104,7 @@ export class StepReader {
       code: 'step-expired',
       received: `${entry.topic}, lane ${entry.lane}: step ${entry.step} at offset ${entry.offset} is gone; the log begins at ${extent?.begin}`,
       expected: 'a step that the log still holds',
-      remedy: `regenerate it: stream produce --run ${run} --transport ${transport.url} --from-step ${entry.step} --shards DIR --recipe RECIPE`,
+      remedy: `regenerate it: stream produce --run ${run} --transport ${transport.url} --from-step ${entry.step} --shards DIR`,
     });
   }
 }
