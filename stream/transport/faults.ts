@@ -97,6 +97,14 @@ export const kafkaAuthorization = (received: string, rights = 'the right'): Faul
     remedy: `grant ${rights}: kafka-acls.sh --add; stream/transport/README.md lists the least that is needed`,
   });
 
+export const tooFewBrokers = (url: string, received: number, expected: number): Fault =>
+  new Fault({
+    code: 'too-few-brokers',
+    received: `${received} ${received === 1 ? 'broker' : 'brokers'} at ${url}`,
+    expected: `${expected}, one for each copy of a record`,
+    remedy: 'start the others, or ask for fewer copies: replication=N in --transport',
+  });
+
 export const closedTransport = (url: string): Fault =>
   new Fault({
     code: 'transport-closed',

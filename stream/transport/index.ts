@@ -17,7 +17,7 @@ export type {
 
 /**
  * @throws Fault `bad-transport` for another URL, `not-a-log` or `log-unusable` for a folder, `transport-unreachable`
- * when no broker answers within about 10 s.
+ * when no broker answers within about 10 s, `kafka-…` when one does not let us in.
  */
 export async function openTransport(url: string, options: TransportOptions = {}): Promise<Transport> {
   if (url.startsWith('log:') && url.length > 'log:'.length) {

@@ -7,6 +7,7 @@ import {
   checkKey,
   closedTransport,
   offsetOutOfRange,
+  tooFewBrokers,
   topicMismatch,
   unknownPartition,
   unknownTopic,
@@ -34,7 +35,7 @@ import type {
 } from './transport.ts';
 
 const PATIENCE_MS = 120_000;
-/** At open, where a wrong address is likelier than a broker that restarts. */
+/** At open, where a wrong address is likelier than a broker that restarts; and for brokers that topics want. */
 const OPEN_PATIENCE_MS = 8000;
 const BACKOFF_MS = { first: 50, last: 1000 };
 /** So often a broker that we never reached before may greet us and then close the connection, until that is its answer. */
@@ -82,8 +83,9 @@ class KafkaTransport implements Transport {
   readonly #passwordInClear: boolean;
   /** HOST:PORT, for commands that people run. */
   readonly #broker: string;
+  /** How many the URL names. */
+  readonly #named: number;
   readonly #lessSafe = new Set<string>();
-  #brokers = 1;
   /** Whether it ever did what was asked: a cluster that was reached before is waited for, whatever becomes of its connections. */
   #answered = false;
   #closed = false;
@@ -96,6 +98,7 @@ class KafkaTransport implements Transport {
     };
     const client = createClient(brokers, onLost, { clientId, security });
     this.#broker = brokers[0] ?? '';
+    this.#named = brokers.length;
     this.#passwordInClear = address.sasl === 'plain' && !address.tls;
     this.#client = client;
     this.#replication = replication;
@@ -127,8 +130,7 @@ class KafkaTransport implements Transport {
     }
     try {
       const limitMs = Math.min(this.#patienceMs, OPEN_PATIENCE_MS);
-      const countBrokers = async (admin: Admin) => (await admin.describeCluster()).brokers.length;
-      this.#brokers = await this.#administer('asking who is there', countBrokers, limitMs);
+      await this.#countBrokers(limitMs);
     } catch (error) {
       await this.close();
       throw error;
@@ -138,7 +140,7 @@ class KafkaTransport implements Transport {
   async createTopics(specs: readonly TopicSpec[]): Promise<void> {
     const missing: TopicSpec[] = [];
     const present: TopicSpec[] = [];
-    const replicas = this.#replication ?? Math.min(3, this.#brokers);
+    const replicas = await this.#replicas();
     for (const spec of specs) {
       const found = await this.partitions(spec.name);
       if (found === null) missing.push(spec);
@@ -147,6 +149,7 @@ class KafkaTransport implements Transport {
     }
     if (present.length > 0) await this.#joinTopics(present, replicas);
     if (missing.length === 0) return;
+    await this.#awaitBrokers(replicas);
     // Another process may create them at the same time: then kafkajs answers false, and all is as it should be.
     await this.#administer(`creating ${missing.map(({ name }) => name).join(', ')}`, (admin) =>
       admin.createTopics({ topics: missing.map((spec) => topicConfig(spec, replicas)), waitForLeaders: false }),
@@ -154,6 +157,29 @@ class KafkaTransport implements Transport {
     for (const { name, partitions } of missing) {
       const found = await this.#whenLed(name);
       if (found !== partitions) throw topicMismatch(name, found, partitions);
+    }
+  }
+
+  /** Copies of each record: for a cluster of which a part is down or starting, as many as the URL lets expect. */
+  async #replicas(): Promise<number> {
+    return this.#replication ?? Math.min(3, Math.max(this.#named, await this.#countBrokers()));
+  }
+
+  #countBrokers(patienceMs = this.#patienceMs): Promise<number> {
+    const count = async (admin: Admin) => (await admin.describeCluster()).brokers.length;
+    return this.#administer('asking who is there', count, patienceMs);
+  }
+
+  /** A topic cannot be made with more copies than there are brokers, and one with fewer would stay so. */
+  async #awaitBrokers(count: number): Promise<void> {
+    const until = Date.now() + Math.min(this.#patienceMs, OPEN_PATIENCE_MS);
+    for (let told = false; ; told = true) {
+      const there = await this.#countBrokers();
+      if (there >= count) return;
+      if (Date.now() >= until) throw tooFewBrokers(this.url, there, count);
+      if (!told) this.#onEvent(`waiting for ${count} brokers, of which ${there} are there`);
+      this.counters.retries++;
+      await sleep(BACKOFF_MS.last / 4);
     }
   }
 

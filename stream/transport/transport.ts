@@ -88,8 +88,8 @@ export interface Transport {
   /** The URL it was opened with, secrets left out. */
   readonly url: string;
   /**
-   * Creates what is missing, checks the partition count of what exists (Fault `topic-mismatch`), and raises a backstop
-   * `{ maxBytes }` that is lower than asked for. Safe to race.
+   * Creates what is missing, checks what exists (Fault `topic-mismatch` for its partition count, `topic-settings` for how
+   * it is kept), and raises a backstop `{ maxBytes }` that is lower than asked for. Safe to race.
    */
   createTopics(topics: readonly TopicSpec[]): Promise<void>;
   /** Partition count, or null where there is no such topic. */

@@ -41,6 +41,11 @@ export function topicSettings(harness: Harness): void {
     await admin.createTopics({ topics: [{ topic, numPartitions: 1, replicationFactor: 1, configEntries }] });
   }
 
+  /** Brokers take a moment to go by what was altered. */
+  async function settled(admin: Admin, topic: string, name: string, value: string): Promise<void> {
+    while ((await settingsOf(admin, topic)).get(name) !== value);
+  }
+
   async function settingsOf(admin: Admin, topic: string): Promise<Map<string, string>> {
     const resources = [{ type: TOPIC_RESOURCE, name: topic }];
     const described = await admin.describeConfigs({ includeSynonyms: false, resources });
@@ -80,6 +85,8 @@ export function topicSettings(harness: Harness): void {
     const commands = fault.remedy.split('; ');
     assert.equal(commands.length, 2);
     for (const command of commands) await runRemedy(command);
+    await settled(admin, compacted, 'cleanup.policy', 'delete');
+    await settled(admin, plain, 'min.insync.replicas', '1');
     await transport.createTopics(specs);
     assert.equal(await transport.append(plain, 0, Buffer.alloc(2 * MB)), 0);
   });
@@ -101,6 +108,24 @@ export function topicSettings(harness: Harness): void {
     assert.equal(plain.counters['lessSafeTopics'], 0);
   });
 
+  test('more copies than there are brokers, asked for or let expect by the URL, are no topics with fewer', async () => {
+    const [host] = harness.url.slice('kafka://'.length).split('?');
+    for (const [url, copies] of [
+      [`${harness.url}?replication=3`, 3],
+      [`${harness.url},${host}`, 2],
+    ] as const) {
+      const transport = await openTransport(url, { patienceMs: 1000 });
+      harness.onEnd(() => transport.close());
+      const name = someName();
+      await assert.rejects(transport.createTopics([forever(name)]), (error: unknown) => {
+        assert.ok(error instanceof Fault && error.code === 'too-few-brokers', String(error));
+        assert.match(error.message, new RegExp(`1 broker at .*expected ${copies},.*replication=N`));
+        return true;
+      });
+      assert.equal(await transport.partitions(name), null);
+    }
+  });
+
   test('a size backstop that is lower than asked for is raised, and nothing else is changed', async () => {
     const admin = await administrator();
     const topic = someName();
@@ -109,6 +134,7 @@ export function topicSettings(harness: Harness): void {
     await transport.createTopics([spec(10 * MB)]);
     const before = await settingsOf(admin, topic);
     await transport.createTopics([spec(90 * MB)]);
+    await settled(admin, topic, 'retention.bytes', String(90 * MB));
     assert.deepEqual(
       [...(await settingsOf(admin, topic))],
       [...before].map(([name, value]) => [name, name === 'retention.bytes' ? String(90 * MB) : value]),
