@@ -48,7 +48,7 @@ export function createClient(
 ): KafkaClient {
   const require = createRequire(import.meta.url);
   const slowCrc = useNativeCrc32c(require);
-  const unmended = mendReconnect(require) ?? mendAnswers(require);
+  const unmended = [mendReconnect(require), mendAnswers(require)].find((why) => why !== null) ?? null;
   const { tls, sasl } = security;
   const { AssignerProtocol: codec, Kafka, PartitionAssigners, logLevel } = require('kafkajs') as KafkaJs;
   const sockets = new Set<net.Socket>();

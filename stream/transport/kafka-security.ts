@@ -40,9 +40,19 @@ async function credentials(mechanism: SaslMechanism, env: NodeJS.ProcessEnv): Pr
     throw wrong(`both ${PREFIX}PASSWORD and ${PREFIX}PASSWORD_FILE`, 'one of them', 'unset the other');
   }
   // An editor's line end is no part of the password.
-  const secret = file ? (await contents(file, `${PREFIX}PASSWORD_FILE`)).replace(/\r?\n$/, '') : password;
+  const secret = file ? (await passwordIn(file)).replace(/\r?\n$/, '') : password;
   if (!secret) throw missing(mechanism, 'PASSWORD');
   return { mechanism, username, password: secret };
+}
+
+/** Its path is not repeated: somebody may have given the password itself. */
+async function passwordIn(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    const received = `${PREFIX}PASSWORD_FILE, which cannot be read (${(error as NodeJS.ErrnoException).code})`;
+    throw wrong(received, 'the path of a file that holds the password', 'correct the path or its rights');
+  }
 }
 
 async function secureContext(files: KafkaAddress['files'], env: NodeJS.ProcessEnv): Promise<SecureContext> {

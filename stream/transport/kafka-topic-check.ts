@@ -1,4 +1,4 @@
-// Whether topics that exist keep what a run needs: what is wrong with them, what is only less safe, and the command that mends it.
+// Whether topics that exist keep what a run needs: what is wrong, what is only less safe, and the command that mends it.
 
 import type { Admin, ITopicConfig } from 'kafkajs';
 import { Fault } from '#shards';

@@ -86,7 +86,7 @@ class KafkaTransport implements Transport {
   /** How many the URL names. */
   readonly #named: number;
   readonly #lessSafe = new Set<string>();
-  /** Whether it ever did what was asked: a cluster that was reached before is waited for, whatever becomes of its connections. */
+  /** Whether it ever did what was asked: then it is waited for, whatever becomes of its connections. */
   #answered = false;
   #closed = false;
 
@@ -122,7 +122,9 @@ class KafkaTransport implements Transport {
     }
     if (this.#client.unmended !== null) {
       this.counters.unmended = 1;
-      this.#onEvent(`kafkajs may end this process when a connection breaks: ${this.#client.unmended}`);
+      this.#onEvent(
+        `kafkajs is as it came, and may end this process when a connection breaks: ${this.#client.unmended}`,
+      );
     }
     if (this.#passwordInClear) {
       this.counters.passwordInClear = 1;
