@@ -20,16 +20,25 @@ export interface Posting<Task> {
   readonly transfer: readonly ArrayBuffer[];
 }
 
+/** So many in a row without an answered task, and no other is started. */
+const MOST_DEATHS = 20;
+const NO_TASK = new URL('./no-task.worker.js', import.meta.url).href;
+
 export class WorkerPool<Task, Result> {
   readonly #pool: Piscina<Task, Result>;
   readonly #limit: number;
-  readonly #running = new Set<Promise<Result>>();
+  /** With what ends the wait for each. */
+  readonly #running = new Map<Promise<Result>, (error: Error) => void>();
   #waiting: (() => void)[] = [];
   #closed = false;
+  /** Workers that ended since a task was answered. */
+  #deaths = 0;
 
   private constructor(pool: Piscina<Task, Result>, limit: number) {
     this.#pool = pool;
     this.#limit = limit;
+    // piscina is in the middle of the removal.
+    pool.on('workerDestroy', () => setImmediate(() => this.#startAnother()));
   }
 
   /** `file`: the built module whose default export runs a task. */
@@ -58,14 +67,33 @@ export class WorkerPool<Task, Result> {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     if (this.#closed) throw new Error('the pool is closed');
     const { task, transfer } = make();
-    const result = this.#pool.run(task, { transferList: [...transfer] });
-    this.#running.add(result);
+    let abandon: (error: Error) => void = () => undefined;
+    const result = new Promise<Result>((resolve, reject) => {
+      abandon = reject;
+      this.#pool.run(task, { transferList: [...transfer] }).then(resolve, reject);
+    });
+    this.#running.set(result, abandon);
     try {
-      return await result;
+      const value = await result;
+      this.#deaths = 0;
+      return value;
     } finally {
       this.#running.delete(result);
       this.#waiting.shift()?.();
     }
+  }
+
+  /**
+   * In place of a worker that ended as it started piscina starts another only when it is given a task: those that wait in its
+   * queue would wait for ever, as the next is given when one of these is done. So it is given one that does nothing.
+   */
+  #startAnother(): void {
+    if (this.#closed || this.#running.size === 0) return;
+    if (++this.#deaths > MOST_DEATHS) {
+      const error = new Error(`${this.#deaths} workers ended, one after the other, without an answered task`);
+      for (const abandon of this.#running.values()) abandon(error);
+    } else if (this.#pool.threads.length === 0)
+      this.#pool.run(null as Task, { filename: NO_TASK }).catch(() => undefined);
   }
 
   get closed(): boolean {
@@ -76,7 +104,7 @@ export class WorkerPool<Task, Result> {
   async close(): Promise<void> {
     this.#closed = true;
     for (const wake of this.#waiting.splice(0)) wake();
-    await Promise.allSettled(this.#running);
+    await Promise.allSettled(this.#running.keys());
     await this.#pool.destroy();
   }
 }

@@ -117,7 +117,10 @@ export class RenderPool {
 function isDeath(error: unknown): error is Error {
   if (!(error instanceof Error)) return false;
   // piscina gives an exit no code.
-  return ('code' in error && error.code === 'ERR_WORKER_OUT_OF_MEMORY') || error.message.startsWith('worker exited');
+  return (
+    ('code' in error && error.code === 'ERR_WORKER_OUT_OF_MEMORY') ||
+    /^worker exited|^\d+ workers ended/.test(error.message)
+  );
 }
 
 function workersDied({ id, samples }: ChunkTask, cause: Error): Fault {

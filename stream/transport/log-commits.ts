@@ -99,6 +99,7 @@ export class Commits {
     this.#emptied = [];
     try {
       this.#store.root.transactionSync(() => {
+        this.#store.reserve.ensure(calls.length);
         let next = 0;
         for (const { run, reject, value } of calls) {
           const place = value ? places[next++] : undefined;

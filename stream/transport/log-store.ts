@@ -19,6 +19,7 @@ import type { Database, Key, RootDatabase } from 'lmdb';
 import { Fault } from '#shards';
 import { reason } from './faults.ts';
 import type { LeaseTables } from './log-leases.ts';
+import { Reserve } from './log-reserve.ts';
 import { removeStrangers } from './log-segments.ts';
 import type { TopicSpec } from './transport.ts';
 
@@ -58,6 +59,8 @@ export interface LogStore extends LeaseTables {
   readonly segments: Database<number, number>;
   /** The segments' folder. */
   readonly folder: string;
+  /** To be ensured in every write transaction. */
+  readonly reserve: Reserve;
   /** `format`, `nextTopic` and `nextSegment`. */
   readonly about: Database<string | number, string>;
 }
@@ -109,10 +112,13 @@ export async function openStore(directory: string, mapBytes = MAP_BYTES): Promis
   try {
     if (!fresh) refuseForeignTables(directory, root);
     const about = root.openDB<string | number, string>({ name: 'about', encoding: 'json' });
+    const reserve = new Reserve(directory, root);
     const format = root.transactionSync(() => {
       const found = about.get('format');
-      if (found === undefined) about.putSync('format', FORMAT);
-      return found ?? FORMAT;
+      if (found !== undefined) return found;
+      reserve.ensure(1);
+      about.putSync('format', FORMAT);
+      return FORMAT;
     });
     if (format !== FORMAT) throw notALog(directory, `format ${format}`);
     const store: LogStore = {
@@ -125,6 +131,7 @@ export async function openStore(directory: string, mapBytes = MAP_BYTES): Promis
       members: root.openDB({ name: 'members', encoding: 'json' }),
       leases: root.openDB({ name: 'leases', encoding: 'json' }),
       folder: join(directory, 'segments'),
+      reserve,
       about,
     };
     sweep(store);
@@ -135,7 +142,7 @@ export async function openStore(directory: string, mapBytes = MAP_BYTES): Promis
   }
 }
 
-/** Removes what killed writers left: rows without records, then files without a row. */
+/** Removes what killed writers left: rows without records, then files without a row. Few, so also where no reserve can be had. */
 function sweep({ root, segments, folder }: LogStore): void {
   root.transactionSync(() => {
     for (const { key, value } of [...segments.getRange()]) if (value === 0) segments.removeSync(key);
@@ -147,8 +154,9 @@ function sweep({ root, segments, folder }: LogStore): void {
 }
 
 /** Makes the row of a new segment. */
-export function allocateSegment({ root, about, segments }: LogStore): number {
+export function allocateSegment({ root, reserve, about, segments }: LogStore): number {
   return root.transactionSync(() => {
+    reserve.ensure(1);
     const id = Number(about.get('nextSegment') ?? 1);
     about.putSync('nextSegment', id + 1);
     segments.putSync(id, 0);

@@ -2,7 +2,7 @@
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmdirSync } from 'node:fs';
+import { mkdtempSync, rmdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -10,7 +10,8 @@ import { createInterface } from 'node:readline';
 export interface SmallDisk {
   /** As other processes of this machine reach it. */
   readonly dir: string;
-  /** Bytes that can still be written. */
+  /** Fills it up to so many free bytes, or frees what filled it. */
+  leave(bytes: number): void;
   remove(): Promise<void>;
 }
 
@@ -46,8 +47,15 @@ export async function smallDisk(bytes: number): Promise<SmallDisk> {
   const ended = once(child, 'exit');
   const [line] = await Promise.race([once(createInterface({ input: child.stdout }), 'line'), ended]);
   if (line !== 'mounted') throw new Error(`no small disk: ${line}`);
+  const dir = join('/proc', String(child.pid), 'root', at);
+  const ballast = join(dir, 'ballast');
   return {
-    dir: join('/proc', String(child.pid), 'root', at),
+    dir,
+    leave: (free) => {
+      rmSync(ballast, { force: true });
+      const { bavail, bsize } = statfsSync(dir);
+      if (free < bavail * bsize) writeFileSync(ballast, Buffer.alloc(bavail * bsize - free));
+    },
     remove: async () => {
       child.stdin.end();
       await ended;

@@ -106,10 +106,11 @@ test('a reader that was killed does not keep deleted pages for ever', async () =
   await once(child.stdout, 'data');
   child.kill('SIGKILL');
   await once(child, 'exit');
-  for (let i = 0; i < 200; i++) await log.deleteBefore('t', 0, await log.append('t', 0, Buffer.alloc(16_000, i)));
+  for (let i = 0; i < 400; i++) await log.deleteBefore('t', 0, await log.append('t', 0, Buffer.alloc(16_000, i)));
   assert.equal(log.counters['staleReaders'], 1, 'and it is counted');
   const { size } = await stat(join(directory, 'data.mdb'));
-  assert.ok(size < 1.5 * MB, `${size} bytes`);
+  // Two of them are LMDB's room ahead.
+  assert.ok(size < 4 * MB, `${size} bytes`);
 });
 
 test('a writer whose segment another process removed with its last record writes its next ones anew', async () => {

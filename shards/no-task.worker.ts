@@ -1,0 +1,3 @@
+// A pool's task that does nothing: what matters is the worker that is started for it.
+
+export default (): void => undefined;
