@@ -1,7 +1,7 @@
 // The reading end: for each step the records that the ledger names, checked, in lane order, whatever else the log holds.
 
 import { ByteQueue } from './byte-queue.ts';
-import { type LaneLedger, openLedgers, StepDigest, VAL_STEP } from './ledger.ts';
+import { type LaneLedger, type LedgerRecord, ledgerDamaged, openLedgers, StepDigest, VAL_STEP } from './ledger.ts';
 import type { RunMeta } from './meta.ts';
 import { imageBytes, type Plan, placeOf, resolutionsOf } from './plan.ts';
 import type { RecordTensors } from './record.ts';
@@ -93,6 +93,7 @@ export class Consumer {
       if (other !== resolution) await this.#reader.close(topics.val(other));
     for (let lane = 0; lane < this.#plan.lanes; lane++) {
       // A lane's val record precedes its train records of the phase, so this never takes a record that the lane awaits.
+      this.#checkVal(lane, resolution);
       const entry = await this.#ledger(lane).wait(topics.val(resolution), VAL_STEP);
       if (!entry) return;
       for await (const { tensors, release } of this.#reader.read(entry, this.#evaluating)) {
@@ -108,6 +109,15 @@ export class Consumer {
     await this.#closeLedgers();
     await this.#reader.close();
     await Promise.all(this.#lanes);
+  }
+
+  /** A val record comes before the train records of its phase: where those are there it is not to be waited for. */
+  #checkVal(lane: number, resolution: number): void {
+    const ledger = this.#ledger(lane);
+    const topic = topicsOf(this.#options.run).val(resolution);
+    const phase = this.#plan.phases.find((each) => each.resolution === resolution);
+    if (phase && ledger.highestStep >= phase.firstStep && !ledger.get(topic, VAL_STEP))
+      throw ledger.missing(topic, VAL_STEP);
   }
 
   #ledger(lane: number): LaneLedger {
@@ -133,6 +143,7 @@ export class Consumer {
         if (!(await queue.room(this.#laneBytes(step)))) return;
         const entry = await ledger.wait(topics.train(phase.resolution), step);
         if (!entry) return;
+        checkSize(entry, phase.batch / this.#plan.lanes);
         const writtenAt = performance.timeOrigin + performance.now();
         this.#openAhead(step);
         const held: ReadChunk[] = [];
@@ -168,4 +179,13 @@ export class Consumer {
     if (next && epoch === next.firstEpoch - 1)
       this.#reader.openAhead(topicsOf(this.#options.run).train(next.resolution));
   }
+}
+
+/** The one figure of a ledger record that no digest covers and that is handed on. */
+function checkSize(entry: LedgerRecord, samples: number): void {
+  if (entry.samples !== samples)
+    throw ledgerDamaged(
+      `${entry.topic}, lane ${entry.lane}, step ${entry.step}: ${entry.samples} samples`,
+      `${samples}, as the plan says`,
+    );
 }

@@ -65,6 +65,44 @@ export function checkAgrees(record: LedgerRecord, before: LedgerRecord): void {
   });
 }
 
+const COUNTS = ['lane', 'step', 'epoch', 'offset', 'end', 'chunks', 'samples', 'bytes'] as const;
+const TEXTS = ['topic', 'digest', 'fingerprint'] as const;
+
+/** Fault `ledger-damaged` where the bytes are no record of the lane; `at` names them. */
+function decodeLedger(value: Buffer, lane: number, at: string): LedgerRecord {
+  const text = value.toString('utf8');
+  const record = parsed(text) as Partial<LedgerRecord> | null;
+  const whole =
+    typeof record === 'object' &&
+    record !== null &&
+    COUNTS.every((key) => Number.isSafeInteger(record[key])) &&
+    TEXTS.every((key) => typeof record[key] === 'string') &&
+    record.lane === lane &&
+    canonicalJson(record) === text;
+  if (!whole) throw ledgerDamaged(`${at}: ${text.slice(0, 200)}`, `a canonical ledger record of lane ${lane}`);
+  return record as LedgerRecord;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // Told with the text.
+    return null;
+  }
+}
+
+/** The ledger is the one thing that cannot be made again in place: it says what the bytes must be. */
+export function ledgerDamaged(received: string, expected: string): Fault {
+  return new Fault({
+    code: 'ledger-damaged',
+    received,
+    expected,
+    remedy:
+      'the log is damaged; produce the stream under another --run: it is the same to the byte, and a trainer resumes on it',
+  });
+}
+
 /** A lane's ledger, by topic and step; follows the partition as it grows. */
 export class LaneLedger {
   readonly #topics = new Map<string, Map<number, LedgerRecord>>();
@@ -100,11 +138,12 @@ export class LaneLedger {
     return this.#topics.get(topic)?.get(step);
   }
 
-  /** Waits until the ledger holds the step. Null when the reader was closed. */
+  /** Waits until the ledger holds the step. Null when the reader was closed. Fault `ledger-damaged` where it was left out. */
   async wait(topic: string, step: number): Promise<LedgerRecord | null> {
     for (;;) {
       const found = this.get(topic, step);
       if (found) return found;
+      if (step !== VAL_STEP && step <= this.#highest) throw this.missing(topic, step);
       if ((await this.#take()) < 0) return null;
     }
   }
@@ -113,6 +152,14 @@ export class LaneLedger {
   async reached(step: number): Promise<boolean> {
     while (this.#highest < step) if ((await this.#take()) < 0) return false;
     return true;
+  }
+
+  /** For a step that must be there, as later ones are. */
+  missing(topic: string, step: number): Fault {
+    return ledgerDamaged(
+      `${topic}, lane ${this.#lane}: no record of step ${step}, but one of ${this.#highest}`,
+      'the steps of a lane in order',
+    );
   }
 
   /** Notes a record, read or appended. Fault `ledger-contradiction` where one of its step has another digest. */
@@ -163,7 +210,9 @@ export class LaneLedger {
   async #take(): Promise<number> {
     const record = await this.#reader.next(this.#lane);
     if (!record) return -1;
-    this.add(JSON.parse(record.value.toString('utf8')) as LedgerRecord);
+    const made = decodeLedger(record.value, this.#lane, `ledger of lane ${this.#lane}, offset ${record.offset}`);
+    if (made.step > this.#highest + 1) throw this.missing(made.topic, this.#highest + 1);
+    this.add(made);
     return record.offset;
   }
 }

@@ -3,7 +3,7 @@
 //   record 0 := canonical JSON {format, planHash, trainHash, plan, recipe, dataset {sha256, classes, counts}, fingerprint}
 
 import { canonicalJson, Fault, type Manifest } from '#shards';
-import { type DatasetIdentity, firstDifference, type Plan, planHashOf } from './plan.ts';
+import { type DatasetIdentity, firstDifference, type Plan, planHashOf, trainHashOf } from './plan.ts';
 import { parseRecipe, type Recipe } from './recipe.ts';
 import { metaSpec, topicsOf } from './topics.ts';
 import type { TopicSpec, Transport } from './transport/transport.ts';
@@ -25,15 +25,32 @@ export function encodeMeta(meta: RunMeta): Buffer {
 }
 
 function decodeMeta(value: Buffer, run: string): RunMeta {
-  const meta = JSON.parse(value.toString('utf8')) as RunMeta;
+  const meta = parsed(value, run);
   if (meta.format !== META_FORMAT || planHashOf(meta.plan) !== meta.planHash)
-    throw new Fault({
-      code: 'meta-format',
-      received: `run '${run}' of format '${meta.format}'`,
-      expected: `${META_FORMAT} with a planHash that fits its plan`,
-      remedy: 'use the version of this project that made the run, or another run name',
-    });
-  return { ...meta, recipe: parseRecipe(meta.recipe, `run '${run}'`) };
+    throw metaFormat(`run '${run}' of format '${meta.format}'`);
+  const recipe = parseRecipe(meta.recipe, `run '${run}'`);
+  if (trainHashOf(recipe) !== meta.trainHash) throw metaFormat(`run '${run}' of trainHash '${meta.trainHash}'`);
+  return { ...meta, recipe };
+}
+
+function parsed(value: Buffer, run: string): RunMeta {
+  const text = value.toString('utf8');
+  try {
+    const meta = JSON.parse(text) as RunMeta;
+    if (canonicalJson(meta) === text && meta.plan) return meta;
+  } catch {
+    // Told below.
+  }
+  throw metaFormat(`run '${run}' with ${text.length} bytes that are no canonical JSON of a run`);
+}
+
+function metaFormat(received: string): Fault {
+  return new Fault({
+    code: 'meta-format',
+    received,
+    expected: `${META_FORMAT} with a planHash that fits its plan and a trainHash that fits its recipe`,
+    remedy: 'use the version of this project that made the run, or another run name; the same if the log is damaged',
+  });
 }
 
 /** Record 0, or null where nobody has begun the run. */

@@ -58,6 +58,7 @@ export class StepReader {
     const { topic, lane, step } = entry;
     digest.begin();
     let found = 0;
+    let read = 0;
     if (entry.chunks > 0) {
       const { reader, positions } = await this.#readers.open(topic);
       let position = positions.get(lane) ?? 0;
@@ -72,7 +73,7 @@ export class StepReader {
         position = entry.offset;
         positions.set(lane, position);
       }
-      while (position < entry.end) {
+      while (position < entry.end && found < entry.chunks) {
         const record = await reader.next(lane).catch((error: unknown) => Promise.reject(inStep(entry, error)));
         if (!record) throw new Error(`the reader of ${topic} was closed`);
         if (record.offset > position) await this.#checkRetained(entry);
@@ -86,6 +87,7 @@ export class StepReader {
           continue;
         }
         digest.add(record.value);
+        read += record.value.length;
         found++;
         yield { bytes: record.value, tensors, release: () => reader.release(record) };
       }
@@ -93,7 +95,7 @@ export class StepReader {
     if (found !== entry.chunks) throw chunkMissing(entry, found);
     const bytes = digest.end();
     if (bytes !== entry.digest) throw digestDiffers(entry, bytes);
-    this.counters.bytes += entry.bytes;
+    this.counters.bytes += read;
   }
 
   async #checkRetained(entry: LedgerRecord): Promise<void> {
@@ -118,10 +120,18 @@ function readIn(entry: LedgerRecord, { offset, value }: LogRecord): ReturnType<t
   }
 }
 
+/** What is said of a record whose bytes are not those that were appended, or that the log no longer has. */
+const DAMAGE: readonly string[] = [
+  'record-lost',
+  'offset-out-of-range',
+  'safetensors-damaged',
+  'record-format',
+  'record-incomplete',
+];
+
 /** A Fault of bytes that are lost or damaged says which step has to be made again. */
 function inStep(entry: LedgerRecord, error: unknown): unknown {
-  if (!(error instanceof Fault) || !['record-lost', 'safetensors-damaged', 'record-incomplete'].includes(error.code))
-    return error;
+  if (!(error instanceof Fault) || !DAMAGE.includes(error.code)) return error;
   const remedy = `bytes of the log are lost or damaged; regenerate with stream produce --from-step ${entry.step}`;
   return new Fault({ ...error.toJSON(), remedy, cause: error });
 }
@@ -133,7 +143,7 @@ function foreignPlan(entry: LedgerRecord, received: string, expected: string): F
     code: 'foreign-plan',
     received: `${where(entry)}: a record of plan ${received}`,
     expected: `plan ${expected}`,
-    remedy: 'another run wrote into these topics; give each run its own name',
+    remedy: `another run wrote into these topics, so give each its own name; or the bytes are damaged, then regenerate with stream produce --from-step ${entry.step}`,
   });
 }
 

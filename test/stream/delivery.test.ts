@@ -173,24 +173,23 @@ describe('delivery', () => {
 });
 
 describe('a damaged run', () => {
-  /** A ledger record of lane 0 that says something wrong about step 3 of a healthy run. */
+  /** A ledger record of lane 0 that says something wrong about the next step of a run that was stopped. */
   async function damaged(run: string, change: (record: LedgerRecord) => Partial<LedgerRecord>, code: string) {
     const stop = new AbortController();
     const onEvent = (event: { kind: string; record?: LedgerRecord }) => {
       if (event.record?.step === 1) stop.abort();
     };
     await produceSmall({ transport, run, shards, recipe, signal: stop.signal, onEvent });
-    const healthy = (await ledgerOf('whole')).find(({ lane, step }) => lane === 0 && step === 3);
-    assert.ok(healthy);
     const topic = topicsOf(run).train(16);
-    const highest = Math.max(...(await ledgerOf(run)).filter(({ lane }) => lane === 0).map(({ step }) => step));
-    assert.ok(highest < 3);
-    const wanted = (await recordsOf(transport, topicsOf('whole').train(16)))[0]?.[3];
+    const next = 1 + Math.max(...(await ledgerOf(run)).filter(({ lane }) => lane === 0).map(({ step }) => step));
+    const healthy = (await ledgerOf('whole')).find(({ lane, step }) => lane === 0 && step === next);
+    assert.ok(healthy);
+    const wanted = (await recordsOf(transport, topicsOf('whole').train(16)))[0]?.[next];
     assert.ok(wanted);
     const offset = await transport.append(topic, 0, wanted);
     const record = { ...healthy, topic, offset, end: offset + 1 };
     await transport.append(topicsOf(run).ledger, 0, encodeLedger({ ...record, ...change(record) }));
-    const reading = await consumer(run, 3);
+    const reading = await consumer(run, next);
     await assert.rejects(reading.next(), { code });
     await reading.close();
   }
