@@ -52,7 +52,8 @@ export class Consumer {
     this.#ledgers = opened.ledgers;
     this.#closeLedgers = opened.close;
     const { transport, run, meta, lanes } = options;
-    this.#reader = new StepReader({ transport, run, planHash: meta.planHash, lanes });
+    const newest = (entry: LedgerRecord) => this.#newest(entry);
+    this.#reader = new StepReader({ transport, run, planHash: meta.planHash, lanes, newest });
     this.#next = options.fromStep;
     const bound = options.prefetchBytes / options.lanes.length;
     const sizeOf = ({ step }: LaneStep) => this.#laneBytes(step);
@@ -124,6 +125,15 @@ export class Consumer {
     const ledger = this.#ledgers.get(lane);
     if (!ledger) throw new Error(`lane ${lane} is not read here`);
     return ledger;
+  }
+
+  /** What the ledger says of the step by now, when all of it is read. */
+  async #newest(entry: LedgerRecord): Promise<LedgerRecord> {
+    const { topic, lane, step } = entry;
+    const { run, transport } = this.#options;
+    const ledger = this.#ledger(lane);
+    await ledger.readTo((await transport.ends(topicsOf(run).ledger))[lane]?.end ?? 0);
+    return ledger.get(topic, step) ?? entry;
   }
 
   #laneBytes(step: number): number {

@@ -109,6 +109,9 @@ export class LaneLedger {
   readonly #lane: number;
   readonly #reader: Reader;
   #highest = -1;
+  /** Offset of the next record of the partition. */
+  #read = 0;
+  #taking: Promise<number> | null = null;
   /** Train steps below it are of no more use and are not kept, so that memory does not grow with the run. */
   #floor: number;
 
@@ -121,10 +124,7 @@ export class LaneLedger {
   /** Reads what the ledger holds now, up to `end`; `wait` reads on. One reader may serve many lanes. */
   static async open(reader: Reader, lane: number, end: number, floor: number): Promise<LaneLedger> {
     const ledger = new LaneLedger(lane, reader, floor);
-    for (let last = -1; last < end - 1; ) {
-      last = await ledger.#take();
-      if (last < 0) break;
-    }
+    await ledger.readTo(end);
     return ledger;
   }
 
@@ -207,12 +207,26 @@ export class LaneLedger {
     return lowestKept === Infinity ? highestGone : lowestKept;
   }
 
-  async #take(): Promise<number> {
+  /** Reads on to `end` of the partition. */
+  async readTo(end: number): Promise<void> {
+    while (this.#read < end) if ((await this.#take()) < 0) return;
+  }
+
+  /** The next record's offset, −1 when the reader was closed. Who asks meanwhile is answered with it, too. */
+  #take(): Promise<number> {
+    this.#taking ??= this.#takeOne().finally(() => {
+      this.#taking = null;
+    });
+    return this.#taking;
+  }
+
+  async #takeOne(): Promise<number> {
     const record = await this.#reader.next(this.#lane);
     if (!record) return -1;
     const made = decodeLedger(record.value, this.#lane, `ledger of lane ${this.#lane}, offset ${record.offset}`);
     if (made.step > this.#highest + 1) throw this.missing(made.topic, this.#highest + 1);
     this.add(made);
+    this.#read = record.offset + 1;
     return record.offset;
   }
 }

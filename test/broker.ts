@@ -9,6 +9,7 @@ import { type Broker, downKafka, killKafka, type UpOptions, upKafka } from '#ops
 export interface TestBroker {
   readonly transport: Broker['transport'];
   readonly dir: string;
+  readonly pid: number;
   /** As after SIGKILL and `ops kafka up`: the same folder and, where it is still free, the same port. */
   restart(): Promise<void>;
   /** Without a chance to say goodbye. */
@@ -51,6 +52,9 @@ export async function startBroker(
       return broker.transport;
     },
     dir,
+    get pid() {
+      return broker.pid;
+    },
     kill,
     crash: () => killKafka({ dir }),
     restart: async () => {

@@ -4,6 +4,8 @@ import { readFileSync, rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Kafka, logLevel } from 'kafkajs';
 import { downCluster, killMember, upCluster, upMember } from '#ops';
 import { endOnSignals } from './broker.ts';
 
@@ -14,6 +16,8 @@ export interface TestCluster {
   kill(node: number): Promise<void>;
   /** Resolves when it answers. */
   restart(node: number): Promise<void>;
+  /** Resolves when every replica of these topics has all records. */
+  untilInSync(topics: readonly string[]): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -33,12 +37,33 @@ export async function startCluster(brokers: number): Promise<TestCluster> {
     restart: async (node) => {
       await upMember({ dir, node });
     },
+    untilInSync: async (topics) => {
+      while (!(await inSync(transport, topics))) await sleep(50);
+    },
     stop: async () => {
       await downCluster({ dir });
       process.off('exit', onExit);
       await rm(dir, { recursive: true, force: true });
     },
   };
+}
+
+async function inSync(transport: string, topics: readonly string[]): Promise<boolean> {
+  const brokers = transport.slice('kafka://'.length).split(',');
+  const admin = new Kafka({ brokers, logLevel: logLevel.NOTHING }).admin();
+  try {
+    await admin.connect();
+    const found = await admin.fetchTopicMetadata({ topics: [...topics] });
+    return found.topics.every(({ partitions }) =>
+      partitions.every(({ leader, isr, replicas }) => leader >= 0 && isr.length === replicas.length),
+    );
+  } catch (error) {
+    // A broker that just started does not know yet who leads.
+    if ((error as { retriable?: boolean }).retriable) return false;
+    throw error;
+  } finally {
+    await admin.disconnect();
+  }
 }
 
 /** At the end of this process nothing can be waited for. */

@@ -40,8 +40,15 @@ const OPEN_PATIENCE_MS = 8000;
 const BACKOFF_MS = { first: 50, last: 1000 };
 /** So often a broker that we never reached before may greet us and then close the connection, until that is its answer. */
 const GREETINGS = 3;
+/** Brokers that just started, or have not heard of a new topic, deny that it exists. */
+const UNKNOWN_TOPIC_MS = 5000;
 /** How long close() waits for answers that are under way before it cuts the connections. */
 const CLOSE_MS = 2000;
+
+interface AdministerOptions {
+  readonly limitMs?: number;
+  readonly topic?: string;
+}
 
 /**
  * @throws Fault `bad-transport`, `kafka-security`, `kafka-tls`, `kafka-certificate`, `kafka-authentication`,
@@ -167,9 +174,9 @@ class KafkaTransport implements Transport {
     return this.#replication ?? Math.min(3, Math.max(this.#named, await this.#countBrokers()));
   }
 
-  #countBrokers(patienceMs = this.#patienceMs): Promise<number> {
+  #countBrokers(limitMs = this.#patienceMs): Promise<number> {
     const count = async (admin: Admin) => (await admin.describeCluster()).brokers.length;
-    return this.#administer('asking who is there', count, patienceMs);
+    return this.#administer('asking who is there', count, { limitMs });
   }
 
   /** A topic cannot be made with more copies than there are brokers, and one with fewer would stay so. */
@@ -222,9 +229,8 @@ class KafkaTransport implements Transport {
 
   async ends(topic: string): Promise<Extent[]> {
     await this.#known(topic, 0);
-    return this.#administer(`asking where ${topic} ends`, async (admin) =>
-      extentsOf(await admin.fetchTopicOffsets(topic)),
-    );
+    const operation = async (admin: Admin) => extentsOf(await admin.fetchTopicOffsets(topic));
+    return this.#administer(`asking where ${topic} ends`, operation, { topic });
   }
 
   async read(options: ReaderOptions): Promise<Reader> {
@@ -251,13 +257,14 @@ class KafkaTransport implements Transport {
 
   async deleteBefore(topic: string, partition: number, offset: number): Promise<void> {
     await this.#known(topic, partition);
-    await this.#administer(`deleting records of ${topic}`, async (admin) => {
+    const operation = async (admin: Admin) => {
       // Asked first in any case: kafkajs looks for the leader in metadata that this call loads.
       const { begin, end } = extentsOf(await admin.fetchTopicOffsets(topic))[partition] ?? { begin: 0, end: 0 };
       const target = Math.min(offset, end);
       if (target <= begin) return;
       await admin.deleteTopicRecords({ topic, partitions: [{ partition, offset: String(target) }] });
-    });
+    };
+    await this.#administer(`deleting records of ${topic}`, operation, { topic });
   }
 
   async join(options: JoinOptions): Promise<Membership> {
@@ -333,12 +340,13 @@ class KafkaTransport implements Transport {
 
   /**
    * Runs an administrative operation, again and again within patience. Each try has a connection of its own: a kafkajs
-   * admin remembers every topic it was asked about, and fails for good when one of them is deleted.
+   * admin remembers every topic it was asked about, and fails for good when one of them is deleted. `topic`: where that
+   * one is gone, nothing is waited for.
    */
   async #administer<T>(
     what: string,
     operation: (admin: Admin) => Promise<T>,
-    patienceMs = this.#patienceMs,
+    { limitMs: patienceMs = this.#patienceMs, topic }: AdministerOptions = {},
   ): Promise<T> {
     const since = Date.now();
     let lastAnswer: unknown = null;
@@ -358,6 +366,9 @@ class KafkaTransport implements Transport {
         if (error instanceof Fault) throw error;
         const failure = failureOf(error);
         const waited = Date.now() - since;
+        const unknown = failure.type === 'UNKNOWN_TOPIC_OR_PARTITION' && waited > UNKNOWN_TOPIC_MS;
+        if (unknown && topic !== undefined && (await this.partitions(topic)) === null)
+          throw unknownTopic(this.url, topic);
         const refusal = refusalOf(failure, this.url, what);
         if (refusal !== null) throw refusal;
         if (failure.refused) throw refusedOperation(failure.type, failure.message, error);

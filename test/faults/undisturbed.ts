@@ -36,7 +36,7 @@ export async function ledgerDigests(transport: Transport, run: string): Promise<
 const hasher = new StepDigest();
 
 /** Of what a trainer would train on: samples, labels, λ and pixels of the lane's chunks in order. */
-export function contentOf({ chunks }: LaneStep): string {
+export function contentOf({ chunks }: Pick<LaneStep, 'chunks'>): string {
   hasher.begin();
   for (const { sample, labelA, labelB, lam, images } of chunks)
     for (const { buffer, byteOffset, byteLength } of [sample, labelA, labelB, lam, images])

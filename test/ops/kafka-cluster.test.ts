@@ -2,7 +2,6 @@
 
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Kafka, logLevel } from 'kafkajs';
 import { openTransport } from '../../stream/transport/index.ts';
 import type { Transport } from '../../stream/transport/transport.ts';
@@ -62,7 +61,7 @@ suite('a cluster of three brokers', { ...requirement('kafka'), timeout: 240_000 
     await cluster.kill(1);
     for (const partition of [0, 1, 2]) await transport.append(TOPIC, partition, Buffer.from('without'));
     await cluster.restart(1);
-    while ((await topicState()).some(({ isr }) => isr.length < 3)) await sleep(50);
+    await cluster.untilInSync([TOPIC]);
     for (const partition of [0, 1, 2]) await transport.append(TOPIC, partition, Buffer.from('with'));
     const ends = await transport.ends(TOPIC);
     for (const [partition, { end }] of ends.entries()) {

@@ -145,7 +145,7 @@ describe('producers of one run', () => {
       stop.abort();
       await ended;
     }
-    const held = Math.max(...status.laneSteps);
+    const held = Math.max(...(await statusOf(transport, run, await meta())).laneSteps);
     await trainedTo(run, held - 1);
     status = await statusOf(transport, run, await meta(), 50);
     assert.deepEqual([status.producers, status.unowned, status.windowBytes], [[], LANES, null]);
