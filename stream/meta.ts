@@ -29,6 +29,9 @@ function decodeMeta(value: Buffer, run: string): RunMeta {
   if (meta.format !== META_FORMAT || planHashOf(meta.plan) !== meta.planHash)
     throw metaFormat(`run '${run}' of format '${meta.format}'`);
   const recipe = parseRecipe(meta.recipe, `run '${run}'`);
+  const { sha256, counts } = meta.dataset;
+  const other = firstDifference({ sha256, counts }, meta.plan.dataset, 'dataset');
+  if (other) throw metaFormat(`run '${run}' with ${other.key} = ${other.ours}, in its plan ${other.theirs}`);
   if (trainHashOf(recipe) !== meta.trainHash) throw metaFormat(`run '${run}' of trainHash '${meta.trainHash}'`);
   return { ...meta, recipe };
 }
@@ -37,7 +40,7 @@ function parsed(value: Buffer, run: string): RunMeta {
   const text = value.toString('utf8');
   try {
     const meta = JSON.parse(text) as RunMeta;
-    if (canonicalJson(meta) === text && meta.plan) return meta;
+    if (canonicalJson(meta) === text && meta.plan && meta.dataset) return meta;
   } catch {
     // Told below.
   }

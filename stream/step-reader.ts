@@ -99,7 +99,8 @@ export class StepReader {
         if (record === LATE) continue;
         positions.set(lane, record.offset + 1);
         const { id, tensors } = this.#readIn(entry, record);
-        if (id.plan !== this.#options.planHash) throw foreignPlan(entry, id.plan, this.#options.planHash);
+        if (id.plan !== this.#options.planHash)
+          throw foreignPlan(entry, id.plan, this.#options.planHash, this.#remedy(entry));
         if (id.step !== step || id.lane !== lane || id.chunk !== found) {
           this.counters.skipped++;
           reader.release(record);
@@ -157,10 +158,12 @@ export class StepReader {
     });
   }
 
+  /** How the step is made again; the val split is written once a run. */
   #remedy({ step }: LedgerRecord): string {
     const { run, transport } = this.#options;
-    const from = Math.max(0, step);
-    return `regenerate it: stream produce --run ${run} --transport ${transport.url} --from-step ${from} --shards DIR`;
+    return step === VAL_STEP
+      ? 'produce the stream under another --run: it is the same to the byte, and a trainer resumes on it'
+      : `regenerate it: stream produce --run ${run} --transport ${transport.url} --from-step ${step} --shards DIR`;
   }
 
   /** @throws Fault that tells how to make the step again, where the bytes are no record */
@@ -192,12 +195,12 @@ const LATE_MS = 2000;
 
 const where = ({ topic, lane, step }: LedgerRecord) => `${topic}, lane ${lane}, step ${step}`;
 
-function foreignPlan(entry: LedgerRecord, received: string, expected: string): Fault {
+function foreignPlan(entry: LedgerRecord, received: string, expected: string, remedy: string): Fault {
   return new Fault({
     code: 'foreign-plan',
     received: `${where(entry)}: a record of plan ${received}`,
     expected: `plan ${expected}`,
-    remedy: `another run wrote into these topics, so give each its own name; or the bytes are damaged, then regenerate with stream produce --from-step ${entry.step}`,
+    remedy: `another run wrote into these topics, so give each its own name; or the bytes are damaged: ${remedy}`,
   });
 }
 
