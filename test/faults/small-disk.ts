@@ -1,4 +1,4 @@
-// A file system of a few megabytes that a test can fill: a tmpfs in a mount namespace of its own, without rights of root.
+// A file system of a few megabytes that a test can fill: a tmpfs in a mount namespace of its own; no rights are needed.
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -15,24 +15,38 @@ export interface SmallDisk {
   remove(): Promise<void>;
 }
 
-/** Mounts in its own namespace; the user namespace gives the right to. It ends, and the disk with it, when stdin does. */
-const holder = (at: string, bytes: number) =>
-  ['-Urm', 'sh', '-c', `mount -t tmpfs -o size=${bytes} none '${at}' && echo mounted && cat`] as const;
+/** A mount namespace by a user namespace of its own, or by the rights of root. */
+const WAYS = ['-Urm', '-m'] as const;
 
-/** Why no such disk can be had here, or null. */
-function missing(): string | null {
-  if (process.platform !== 'linux') return `no mount namespaces on ${process.platform}`;
-  const at = mkdtempSync(join(tmpdir(), 'medium-recipe-disk-'));
-  const { status, stderr, error } = spawnSync('unshare', holder(at, 1 << 20), { input: '', encoding: 'utf8' });
-  rmdirSync(at);
-  return status === 0 ? null : `unshare -Urm and mount do not work here (${error?.message ?? stderr.trim()})`;
+/** Arguments of `unshare`: the disk ends with the shell, and that when its stdin does. */
+const holder = (way: string, at: string, bytes: number) =>
+  [way, 'sh', '-c', `mount -t tmpfs -o size=${bytes} none '${at}' && echo mounted && cat`] as const;
+
+/** The way that works here, or why none does. */
+function tried(): { readonly way: string } | { readonly reason: string } {
+  if (process.platform !== 'linux') return { reason: `no mount namespaces on ${process.platform}` };
+  const at = newMountPoint();
+  const reasons: string[] = [];
+  try {
+    for (const way of WAYS) {
+      const { status, stderr, error } = spawnSync('unshare', holder(way, at, 1 << 20), { input: '', encoding: 'utf8' });
+      if (status === 0) return { way };
+      reasons.push(`unshare ${way}: ${error?.message ?? stderr.trim()}`);
+    }
+  } finally {
+    rmdirSync(at);
+  }
+  return { reason: reasons.join('; ') };
 }
+
+const newMountPoint = () => mkdtempSync(join(tmpdir(), 'medium-recipe-disk-'));
+const found = tried();
 
 /** For a test's options: skips aloud where there are no such disks, and fails instead under CI=true. */
 export function smallDisks(): { skip: string | false } {
-  const reason = missing();
-  if (reason !== null && process.env['CI'] === 'true') throw new Error(`a small disk is required here, but: ${reason}`);
-  return { skip: reason ?? false };
+  if ('way' in found) return { skip: false };
+  if (process.env['CI'] === 'true') throw new Error(`a small disk is required here, but: ${found.reason}`);
+  return { skip: found.reason };
 }
 
 const running = new Set<ChildProcess>();
@@ -41,8 +55,9 @@ process.on('exit', () => {
 });
 
 export async function smallDisk(bytes: number): Promise<SmallDisk> {
-  const at = mkdtempSync(join(tmpdir(), 'medium-recipe-disk-'));
-  const child = spawn('unshare', holder(at, bytes), { stdio: ['pipe', 'pipe', 'inherit'] });
+  if (!('way' in found)) throw new Error(found.reason);
+  const at = newMountPoint();
+  const child = spawn('unshare', holder(found.way, at, bytes), { stdio: ['pipe', 'pipe', 'inherit'] });
   running.add(child);
   const ended = once(child, 'exit');
   const [line] = await Promise.race([once(createInterface({ input: child.stdout }), 'line'), ended]);
