@@ -2,8 +2,9 @@
 //
 //   record 0 := canonical JSON {format, planHash, trainHash, plan, recipe, dataset {sha256, classes, counts}, fingerprint}
 
+import { z } from 'zod';
 import { canonicalJson, Fault, type Manifest } from '#shards';
-import { type DatasetIdentity, firstDifference, type Plan, planHashOf, trainHashOf } from './plan.ts';
+import { type DatasetIdentity, firstDifference, type Plan, planHashOf, resolvePlan, trainHashOf } from './plan.ts';
 import { parseRecipe, type Recipe } from './recipe.ts';
 import { metaSpec, topicsOf } from './topics.ts';
 import type { TopicSpec, Transport } from './transport/transport.ts';
@@ -20,6 +21,21 @@ export interface RunMeta {
   readonly fingerprint: string;
 }
 
+/** Plan and recipe are checked by the hashes and by `parseRecipe`. */
+const shape = z.strictObject({
+  format: z.string(),
+  planHash: z.string(),
+  trainHash: z.string(),
+  plan: z.looseObject({}),
+  recipe: z.looseObject({}),
+  dataset: z.strictObject({
+    sha256: z.string(),
+    counts: z.strictObject({ train: z.int(), val: z.int() }),
+    classes: z.array(z.unknown()),
+  }),
+  fingerprint: z.string(),
+});
+
 export function encodeMeta(meta: RunMeta): Buffer {
   return Buffer.from(canonicalJson(meta));
 }
@@ -30,8 +46,9 @@ function decodeMeta(value: Buffer, run: string): RunMeta {
     throw metaFormat(`run '${run}' of format '${meta.format}'`);
   const recipe = parseRecipe(meta.recipe, `run '${run}'`);
   const { sha256, counts } = meta.dataset;
-  const other = firstDifference({ sha256, counts }, meta.plan.dataset, 'dataset');
-  if (other) throw metaFormat(`run '${run}' with ${other.key} = ${other.ours}, in its plan ${other.theirs}`);
+  const other = firstDifference(resolvePlan(recipe, { sha256, counts }), meta.plan, 'plan');
+  if (other)
+    throw metaFormat(`run '${run}' with ${other.key} ${other.theirs}, which recipe and dataset make ${other.ours}`);
   if (trainHashOf(recipe) !== meta.trainHash) throw metaFormat(`run '${run}' of trainHash '${meta.trainHash}'`);
   return { ...meta, recipe };
 }
@@ -39,8 +56,8 @@ function decodeMeta(value: Buffer, run: string): RunMeta {
 function parsed(value: Buffer, run: string): RunMeta {
   const text = value.toString('utf8');
   try {
-    const meta = JSON.parse(text) as RunMeta;
-    if (canonicalJson(meta) === text && meta.plan && meta.dataset) return meta;
+    const meta: unknown = JSON.parse(text);
+    if (canonicalJson(meta) === text && shape.safeParse(meta).success) return meta as RunMeta;
   } catch {
     // Told below.
   }
@@ -51,7 +68,7 @@ function metaFormat(received: string): Fault {
   return new Fault({
     code: 'meta-format',
     received,
-    expected: `${META_FORMAT} with a planHash that fits its plan and a trainHash that fits its recipe`,
+    expected: `${META_FORMAT} with hashes and a plan that fit its recipe and dataset`,
     remedy: 'use the version of this project that made the run, or another run name; the same if the log is damaged',
   });
 }
