@@ -139,6 +139,19 @@ export function benchCommand(): Command {
     finish(flags, result, streamReport(result));
   });
 
+  bench
+    .command('kafka')
+    .description('our way to Kafka and back, beside Kafka’s own tools in Java and librdkafka, on one broker')
+    .option('--records <n>', 'of 1 MB, produced a round; twice as many are consumed', wholeNumber('--records', 40), 500)
+    .option('--rounds <n>', 'times each contender runs; medians count', wholeNumber('--rounds', 1), 7)
+    .option('--json', 'end with the result as one JSON object')
+    .action(async ({ json, ...flags }: { records: number; rounds: number; json?: true }) => {
+      const { benchKafka } = await import('./kafka.ts');
+      const { kafkaReport } = await import('./kafka-report.ts');
+      const result = await benchKafka({ ...flags, say, signal: interruption(interrupted) });
+      process.stdout.write(`${json ? JSON.stringify(result) : kafkaReport(result)}\n`);
+    });
+
   addLoader('loaders', 'our pool beside torchvision, webdataset, DALI and FFCV on the same JPEGs')
     .option(...CHART)
     .action(async (flags: LoaderFlags & { readonly chart?: string }) => {

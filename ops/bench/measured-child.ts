@@ -12,6 +12,8 @@ export interface ChildJob {
   readonly input?: object;
   /** Told of stderr as it comes. */
   readonly onStderr?: (text: string) => void;
+  /** Makes the result of all of stdout; without it, that is the JSON of the last line. */
+  readonly read?: (stdout: string) => unknown;
   readonly signal: AbortSignal;
 }
 
@@ -69,7 +71,7 @@ export async function runMeasured<Result>(job: ChildJob): Promise<Measured<Resul
     job.signal.throwIfAborted();
     if (end !== 0) throw failed(job, end, stderr);
     const wallSeconds = (performance.now() - started) / 1000;
-    return { result: JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '') as Result, wallSeconds, cpu };
+    return { result: (job.read ?? lastObject)(stdout) as Result, wallSeconds, cpu };
   } finally {
     clearInterval(sampling);
     process.off('exit', kill);
@@ -77,6 +79,8 @@ export async function runMeasured<Result>(job: ChildJob): Promise<Measured<Resul
     kill();
   }
 }
+
+const lastObject = (stdout: string): unknown => JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '');
 
 function failed({ command, args }: ChildJob, end: number | string, stderr: string): Fault {
   const lines = stderr.trim().split('\n');

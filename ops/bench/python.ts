@@ -26,6 +26,7 @@ const FFCV = [
   'psutil==7.2.2',
   'tqdm==4.70.1',
 ] as const;
+export const LIBRDKAFKA = ['confluent-kafka==2.16.1'] as const;
 export const DALI = ['nvidia-dali-cuda120==2.4.0', 'numpy==2.4.6'] as const;
 
 /** These have no wheels. */

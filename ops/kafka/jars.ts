@@ -19,17 +19,40 @@ const run = promisify(execFile);
 /** A file of ops/kafka in the source tree; it is not compiled and so not in dist/. */
 export const asset = (name: string): string => fileURLToPath(new URL(`ops/kafka/${name}`, packageRoot));
 
-/** Jar name → sha256 in hex, as jars.sha256 pins them. */
-export function pinnedJars(): Map<string, string> {
-  const lines = readFileSync(asset('jars.sha256'), 'utf8').trim().split('\n');
+/** Jars that are fetched together, into a folder of their own: by which pom, and pinned where. */
+interface JarSet {
+  readonly name: string;
+  readonly what: string;
+  readonly pom: string;
+  readonly pins: string;
+}
+
+const BROKER: JarSet = {
+  name: `kafka-${KAFKA_VERSION}`,
+  what: `Apache Kafka ${KAFKA_VERSION} with mvn (44 MB`,
+  pom: 'pom.xml',
+  pins: 'jars.sha256',
+};
+
+/** For benchmarks; a broker needs none of it. */
+const TOOLS: JarSet = {
+  name: `kafka-tools-${KAFKA_VERSION}`,
+  what: `Kafka's performance tools ${KAFKA_VERSION} with mvn (1 MB`,
+  pom: 'tools.xml',
+  pins: 'tools.sha256',
+};
+
+/** Jar name → sha256 in hex, as the set's file pins them. */
+export function pinnedJars({ pins }: JarSet = BROKER): Map<string, string> {
+  const lines = readFileSync(asset(pins), 'utf8').trim().split('\n');
   return new Map(lines.map((line) => [line.slice(66), line.slice(0, 64)]));
 }
 
 /** First difference between a folder and the pinned jars, or null. Hashes all 44 MB: less than 0.1 s. */
-export async function difference(folder: string): Promise<string | null> {
+export async function difference(folder: string, set: JarSet = BROKER): Promise<string | null> {
   const names = await readdir(folder).catch(() => null);
   if (names === null) return 'there are no jars';
-  const pinned = pinnedJars();
+  const pinned = pinnedJars(set);
   const foreign = names.find((name) => name.endsWith('.jar') && !pinned.has(name));
   if (foreign !== undefined) return `${foreign} does not belong there`;
   for (const [name, hash] of pinned) {
@@ -40,29 +63,35 @@ export async function difference(folder: string): Promise<string | null> {
 }
 
 /** Folder of Kafka's jars in the cache. */
-export const jarFolder = (): string => join(cacheRoot(), `kafka-${KAFKA_VERSION}`);
+export const jarFolder = ({ name }: JarSet = BROKER): string => join(cacheRoot(), name);
 
 /**
  * The class path of the broker; downloads the jars when the cache has not all of them as pinned.
  * Fault `maven-missing`, `kafka-download` or `kafka-jars`.
  */
-export async function ensureJars(say: (line: string) => void): Promise<string> {
-  const folder = jarFolder();
+export const ensureJars = (say: (line: string) => void): Promise<string> => ensure(BROKER, say);
+
+/** The class path of ProducerPerformance and ConsumerPerformance, with the same Faults. */
+export const ensureTools = async (say: (line: string) => void): Promise<string> =>
+  [await ensure(TOOLS, say), await ensure(BROKER, say)].join(delimiter);
+
+async function ensure(set: JarSet, say: (line: string) => void): Promise<string> {
+  const folder = jarFolder(set);
   const wait = (pid: string) => say(`waiting for process ${pid}, which is downloading Kafka`);
-  await withLock(join(cacheRoot(), 'locks', `kafka-${KAFKA_VERSION}`), wait, async () => {
-    const before = await difference(folder);
+  await withLock(join(cacheRoot(), 'locks', set.name), wait, async () => {
+    const before = await difference(folder, set);
     if (before === null) return;
-    say(`downloading Apache Kafka ${KAFKA_VERSION} with mvn (44 MB; in the cache ${before})`);
+    say(`downloading ${set.what}; in the cache ${before})`);
     const tmp = temporary(cacheRoot());
     try {
       const fresh = join(tmp, 'jars');
-      await download(fresh);
-      const wrong = await difference(fresh);
+      await download(fresh, set);
+      const wrong = await difference(fresh, set);
       if (wrong !== null) {
         throw new Fault({
           code: 'kafka-jars',
           received: `mvn brought other jars: ${wrong}`,
-          expected: 'exactly those of ops/kafka/jars.sha256',
+          expected: `exactly those of ops/kafka/${set.pins}`,
           remedy: "check the mirror in Maven's settings.xml, or pin them anew as ops/kafka/README.md says",
         });
       }
@@ -73,14 +102,14 @@ export async function ensureJars(say: (line: string) => void): Promise<string> {
     }
   });
   // An explicit list in a fixed order, not a wildcard: class data archives ask for it.
-  return [...pinnedJars().keys()].map((name) => join(folder, name)).join(delimiter);
+  return [...pinnedJars(set).keys()].map((name) => join(folder, name)).join(delimiter);
 }
 
-async function download(folder: string): Promise<void> {
+async function download(folder: string, { pom }: JarSet): Promise<void> {
   await mkdir(folder);
   const goal = ['dependency:copy-dependencies', '-DincludeScope=runtime', `-DoutputDirectory=${folder}`];
   try {
-    await run('mvn', ['-B', '-ntp', '-q', '-f', asset('pom.xml'), ...goal], { timeout: MAVEN_PATIENCE_MS });
+    await run('mvn', ['-B', '-ntp', '-q', '-f', asset(pom), ...goal], { timeout: MAVEN_PATIENCE_MS });
   } catch (error) {
     const { code, stdout = '' } = error as { code?: unknown; stdout?: string };
     if (code === 'ENOENT') {

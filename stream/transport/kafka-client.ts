@@ -5,6 +5,8 @@ import net from 'node:net';
 import type { AssignerProtocol, Cluster, Kafka, RetryOptions } from 'kafkajs';
 import { mendAnswers, saslMechanism } from './kafka-answers.ts';
 import { useNativeCrc32c } from './kafka-crc.ts';
+import { mendJoining, wholeAnswers } from './kafka-frames.ts';
+import { sendInPlace } from './kafka-in-place.ts';
 import { mendReconnect } from './kafka-reconnect.ts';
 import { type KafkaSecurity, NO_SECURITY } from './kafka-security.ts';
 import { connectSocket } from './kafka-sockets.ts';
@@ -26,6 +28,8 @@ export interface KafkaClient {
   readonly unmended: string | null;
   /** How a group's members tell each other things. */
   readonly codec: typeof AssignerProtocol;
+  /** Why records are copied more often than they need to be; null when they are not. */
+  readonly copying: Promise<string | null>;
   /** A pool of connections to the brokers, for fetching without a consumer group. */
   cluster(): Cluster;
   /**
@@ -48,7 +52,9 @@ export function createClient(
 ): KafkaClient {
   const require = createRequire(import.meta.url);
   const slowCrc = useNativeCrc32c(require);
+  const inPlace = sendInPlace(require);
   const unmended = [mendReconnect(require), mendAnswers(require)].find((why) => why !== null) ?? null;
+  const copying = mendJoining(require);
   const { tls, sasl } = security;
   const { AssignerProtocol: codec, Kafka, PartitionAssigners, logLevel } = require('kafkajs') as KafkaJs;
   const sockets = new Set<net.Socket>();
@@ -70,7 +76,8 @@ export function createClient(
         process.nextTick(() => refused.destroy(new Error('the transport is closed')));
         return refused;
       }
-      const socket = connectSocket({ host, port, tls, onConnect });
+      const onread = wholeAnswers((answer) => socket.emit('data', answer));
+      const socket: net.Socket = connectSocket({ host, port, tls, onread, onConnect });
       sockets.add(socket);
       let connected = false;
       const lose = () => {
@@ -92,6 +99,7 @@ export function createClient(
     slowCrc,
     unmended,
     codec,
+    copying: inPlace.then((reason) => reason ?? copying),
     cluster() {
       // kafkajs gives its cluster to partition assigners only. The consumer itself is never started: no group, no
       // heartbeat, no rebalance.

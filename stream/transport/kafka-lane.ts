@@ -1,6 +1,7 @@
 // One partition as a reader sees it: what was fetched and not yet asked for, and who waits.
 
 import type { Fault } from '#shards';
+import { KafkaValues } from './kafka-values.ts';
 import type { LogRecord } from './transport.ts';
 
 interface Waiter {
@@ -24,9 +25,11 @@ export class KafkaLane {
   #queue: LogRecord[] = [];
   #waiters: Waiter[] = [];
   #fault: Fault | null = null;
+  readonly #values: KafkaValues;
 
-  constructor(position: number) {
+  constructor(position: number, values = new KafkaValues()) {
     this.position = position;
+    this.#values = values;
   }
 
   get failed(): boolean {
@@ -64,8 +67,8 @@ export class KafkaLane {
       if (offset < this.position) continue;
       this.position = offset + 1;
       if (isControlRecord === true) continue;
-      // Copied: a view would keep the whole answer alive, with every other partition's records in it.
-      this.#push({ offset, key: key === null ? null : key.toString(), value: Buffer.from(value ?? []) });
+      const copy = value === null ? Buffer.alloc(0) : this.#values.copy(value);
+      this.#push({ offset, key: key === null ? null : key.toString(), value: copy });
     }
   }
 

@@ -5,12 +5,17 @@ import type { Cluster } from 'kafkajs';
 import type { Fault } from '#shards';
 import { offsetOutOfRange, unknownTopic, unreachable } from './faults.ts';
 import { failureOf } from './kafka-client.ts';
+import { giveBack } from './kafka-frames.ts';
 import { type FetchedMessage, KafkaLane } from './kafka-lane.ts';
 import { refusalOf } from './kafka-refusals.ts';
+import { KafkaValues } from './kafka-values.ts';
 import type { LogRecord, Reader, ReaderOptions } from './transport.ts';
 
 /** How long a broker holds a fetch that finds nothing; a partition that becomes hungry meanwhile waits that long. */
 const MAX_WAIT_MS = 100;
+/** Of one fetch: what a processor's cache still holds when it is copied out; and a partition's share at least. */
+const FETCH_BYTES = 8 * 1024 * 1024;
+const PART_BYTES = 2 * 1024 * 1024;
 const BACKOFF_MS = { first: 25, last: 1000 };
 /** Brokers that just started deny for a moment that a topic exists. */
 const UNKNOWN_TOPIC_MS = 5000;
@@ -39,6 +44,7 @@ interface FetchAnswer {
 
 export class KafkaReader implements Reader {
   readonly #options: KafkaReaderOptions;
+  readonly #values = new KafkaValues();
   readonly #lanes: ReadonlyMap<number, KafkaLane>;
   #cluster: Cluster;
   /** Leaders with a fetch under way: one each, and each goes on as soon as its own answer is there. */
@@ -52,7 +58,9 @@ export class KafkaReader implements Reader {
   constructor(options: KafkaReaderOptions) {
     this.#options = options;
     this.#cluster = options.newCluster();
-    this.#lanes = new Map(Array.from(options.from, ([partition, offset]) => [partition, new KafkaLane(offset)]));
+    this.#lanes = new Map(
+      Array.from(options.from, ([partition, offset]) => [partition, new KafkaLane(offset, this.#values)]),
+    );
   }
 
   /** Connects and begins to fetch; where that fails it is tried again like any fetch. */
@@ -83,8 +91,9 @@ export class KafkaReader implements Reader {
     this.#pump();
   }
 
-  /** Nothing: a value is a part of a whole fetch. */
-  release(): void {}
+  release({ value }: LogRecord): void {
+    this.#values.release(value);
+  }
 
   async close(): Promise<void> {
     if (this.#closed) return;
@@ -125,11 +134,12 @@ export class KafkaReader implements Reader {
 
   async #fetch(leader: string, partitions: readonly number[]): Promise<void> {
     const { topic, maxBytes } = this.#options;
+    const share = Math.max(PART_BYTES, FETCH_BYTES / partitions.length);
     const asked = partitions.map((partition) => {
       const { position, bytes } = this.#lane(partition);
       // A broker sends at least one record however large; with queues fetched below half, a queue holds at most
       // maxBytes, or half of it and one record.
-      return { partition, fetchOffset: position, maxBytes: Math.max(1, Math.floor(maxBytes - bytes)) };
+      return { partition, fetchOffset: position, maxBytes: Math.max(1, Math.floor(Math.min(share, maxBytes - bytes))) };
     });
     try {
       const began = Date.now();
@@ -161,12 +171,13 @@ export class KafkaReader implements Reader {
   /** Whether the answer held anything. */
   #accept({ responses }: FetchAnswer, asked: ReadonlyMap<number, number>): boolean {
     if (this.#closed) return false;
-    let found = false;
-    for (const { partition, messages } of responses.flatMap(({ partitions }) => partitions)) {
-      found ||= messages.length > 0;
+    const parts = responses.flatMap(({ partitions }) => partitions);
+    for (const { partition, messages } of parts)
       this.#lane(partition).offer(asked.get(partition) ?? Number.POSITIVE_INFINITY, messages);
-    }
-    return found;
+    const all = parts.flatMap(({ messages }) => messages);
+    // The lanes have copied what they took.
+    for (const { value } of all) if (value !== null) giveBack(value);
+    return all.length > 0;
   }
 
   /** A position that the log no longer holds goes on at the oldest record; one it does not hold yet is a Fault. */

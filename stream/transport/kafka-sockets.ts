@@ -1,6 +1,6 @@
 // A connection to a broker, plain or with TLS.
 
-import net from 'node:net';
+import net, { type OnReadOpts } from 'node:net';
 import { connect, type SecureContext } from 'node:tls';
 import { ANSWERED_WITH_TLS } from './kafka-refusals.ts';
 
@@ -11,19 +11,23 @@ export interface SocketOptions {
   readonly host: string;
   readonly port: number;
   readonly tls: SecureContext | null;
+  /** Takes what comes; it hands it on as 'data'. */
+  readonly onread: OnReadOpts;
   readonly onConnect: () => void;
 }
 
 /** `onConnect` is called when requests can be sent: after the handshake and the check of the certificate's name. */
-export function connectSocket({ host, port, tls, onConnect }: SocketOptions): net.Socket {
-  const socket = tls === null ? connectPlain(host, port) : connectTls(host, port, tls);
+export function connectSocket({ host, port, tls, onread, onConnect }: SocketOptions): net.Socket {
+  const socket = tls === null ? connectPlain({ host, port, onread }) : connectTls({ host, port, onread }, tls);
   socket.setNoDelay(true);
   socket.setKeepAlive(true);
   return socket.once(tls === null ? 'connect' : 'secureConnect', onConnect);
 }
 
-function connectPlain(host: string, port: number): net.Socket {
-  const socket = net.connect({ host, port });
+type Address = Pick<SocketOptions, 'host' | 'port' | 'onread'>;
+
+function connectPlain(address: Address): net.Socket {
+  const socket = net.connect(address);
   // kafkajs would wait for the rest of an answer of 350 MB, and then only know that the connection closed.
   socket.once('data', (bytes) => {
     if (!isTls(bytes)) return;
@@ -33,6 +37,7 @@ function connectPlain(host: string, port: number): net.Socket {
 }
 
 /** An address has no server name (SNI); its certificate is checked for the address all the same. */
-function connectTls(host: string, port: number, secureContext: SecureContext): net.Socket {
-  return connect({ host, port, secureContext, ...(net.isIP(host) === 0 ? { servername: host } : {}) });
+function connectTls(address: Address, secureContext: SecureContext): net.Socket {
+  const { host } = address;
+  return connect({ ...address, secureContext, ...(net.isIP(host) === 0 ? { servername: host } : {}) });
 }

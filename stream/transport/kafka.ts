@@ -77,6 +77,7 @@ class KafkaTransport implements Transport {
     unmended: 0,
     passwordInClear: 0,
     lessSafeTopics: 0,
+    copying: 0,
   };
   readonly #client: KafkaClient;
   readonly #replication: number | null;
@@ -136,6 +137,11 @@ class KafkaTransport implements Transport {
     if (this.#passwordInClear) {
       this.counters.passwordInClear = 1;
       this.#onEvent(`warning: sasl=plain without tls=true sends the password to ${this.url} in clear`);
+    }
+    const copying = await this.#client.copying;
+    if (copying !== null) {
+      this.counters.copying = 1;
+      this.#onEvent(`records are copied on their way to Kafka and back, at twice the CPU time: ${copying}`);
     }
     try {
       const limitMs = Math.min(this.#patienceMs, OPEN_PATIENCE_MS);

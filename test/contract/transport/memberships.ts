@@ -72,7 +72,7 @@ export function memberships(harness: Harness): void {
     await until(async () => {
       seen = await transport.members(`${name}.group`);
       const shares = seen.map(({ partitions }) => partitions.length);
-      return shares.sort().join() === '0,1,1';
+      return seen.every(({ about }) => about !== null) && shares.sort().join() === '0,1,1';
     }, 'two of three members own a partition each');
     assert.deepEqual(seen.map(({ about }) => about).sort(), ['a', 'b', 'c']);
     await until(() => members.every(({ told }) => told.length > 0), 'each is told, also of nothing');
