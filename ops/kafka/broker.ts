@@ -31,8 +31,8 @@ export interface UpOptions extends Pick<NodeSettings, 'member' | 'proxied'> {
   readonly logLevel?: 'ERROR' | 'WARN' | 'INFO';
   readonly say?: (line: string) => void;
   /**
-   * More settings for a broker's ports, beside ours or instead of them (listeners, authorizer). It must stay reachable in
-   * plaintext at `port`: that is how it is asked whether it is up.
+   * More settings for a broker's ports, beside ours or instead of them (listeners, authorizer). It must stay reachable
+   * in plaintext at `port`: that is how it is asked whether it is up.
    */
   readonly settings?: (ports: Ports) => ServerSettings;
   /** More arguments of `StorageTool format`, as `--add-scram`: for a folder's first start. */

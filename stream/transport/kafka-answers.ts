@@ -15,8 +15,8 @@ const PROVIDERS: Readonly<Record<SaslMechanism, string>> = {
 };
 
 /**
- * kafkajs' own exchange, but with the error that it met: kafkajs makes one kind of all, not to be tried again, also where
- * the connection broke in the midst of it because the broker restarts.
+ * kafkajs' own exchange, but with the error that it met: kafkajs makes one kind of all, not to be tried again, also
+ * where the connection broke in the midst of it because the broker restarts.
  */
 export function saslMechanism(require: Require, { mechanism, username, password }: KafkaCredentials): Mechanism {
   const provide = (require(PROVIDERS[mechanism]) as Provider)({ username, password });
@@ -54,8 +54,8 @@ interface BrokerPool {
 const mended = new WeakSet<object>();
 
 /**
- * kafkajs asks one broker after the other, drops what each of them says, and then knows only that it has no answer: a group
- * without the rights looks like one without a coordinator. An answer about rights is the same at every broker.
+ * kafkajs asks one broker after the other, drops what each of them says, and then knows only that it has no answer: a
+ * group without the rights looks like one without a coordinator. An answer about rights is the same at every broker.
  * @returns null, or why it could not be mended.
  */
 export function mendAnswers(require: Require): string | null {

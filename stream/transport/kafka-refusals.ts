@@ -56,7 +56,7 @@ const ALERT =
   /alert[ _]((?:access|bad_cert|bad cert|cert|handshake|insufficient|protocol|unknown|unsupported)[a-z_ ]+)/i;
 const NOT_TLS = /wrong[ _]version[ _]number|packet[ _]length[ _]too[ _]long/i;
 
-/** The code of `kafka-client.ts` for a listener that answers a plain request with TLS. */
+/** The code of `kafka-sockets.ts` for a listener that answers a plain request with TLS. */
 export const ANSWERED_WITH_TLS = 'ANSWERED_WITH_TLS';
 
 /** The Fault for a failure that no other try would mend; null for one that may pass. `on`: what was asked for. */

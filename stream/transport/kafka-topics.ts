@@ -41,8 +41,8 @@ function segmentBytes(retention: TopicSpec['retention']): number {
 }
 
 /**
- * Raises a topic's size backstop where it is lower than wanted. All settings are sent, as Kafka's AlterConfigs sets those
- * that are missing back to their defaults; how many replicas must be in sync is left to who made the topic.
+ * Raises a topic's size backstop where it is lower than wanted. All settings are sent, as Kafka's AlterConfigs sets
+ * those that are missing back to their defaults; how many replicas must be in sync is left to who made the topic.
  */
 export async function raiseBackstop(
   admin: Admin,

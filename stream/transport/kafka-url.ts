@@ -1,4 +1,4 @@
-// kafka://HOST:PORT[,HOST:PORT…][?…]: which brokers to ask first, how often a record is kept, and by which door to enter.
+// kafka://HOST:PORT[,HOST:PORT…][?…]: which brokers to ask first, how often a record is kept, by which door to enter.
 
 import { Fault } from '#shards';
 

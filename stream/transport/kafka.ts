@@ -38,7 +38,7 @@ const PATIENCE_MS = 120_000;
 /** At open, where a wrong address is likelier than a broker that restarts; and for brokers that topics want. */
 const OPEN_PATIENCE_MS = 8000;
 const BACKOFF_MS = { first: 50, last: 1000 };
-/** So often a broker that we never reached before may greet us and then close the connection, until that is its answer. */
+/** So often a broker that we never reached may greet us and then close the connection, until that is its answer. */
 const GREETINGS = 3;
 /** Brokers that just started, or have not heard of a new topic, deny that it exists. */
 const UNKNOWN_TOPIC_MS = 5000;

@@ -1,4 +1,4 @@
-// A real broker with a listener for each way in: SASL over TLS, SASL in clear, mutual TLS, and TLS with a bad certificate.
+// A real broker with a listener for each way in: SASL over TLS, SASL in clear, mutual TLS, TLS with a bad certificate.
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-// Who may not enter a Kafka cluster, or may not do something there, learns it at once in one line; who may, works as ever.
+// Who may not enter a Kafka cluster, or do something there, learns it at once in one line; who may, works as ever.
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';

@@ -1,4 +1,4 @@
-// The compose file of three brokers, as far as it can be told without Docker: that its parts agree, and agree with ours.
+// The compose file of three brokers, as far as it can be told without Docker: its parts agree, and agree with ours.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-// The way into a Kafka cluster, as far as no broker is needed: the URL, the environment and files, and what is never shown.
+// The way into a Kafka cluster, as far as no broker is needed: the URL, the environment, files, what is never shown.
 
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
