@@ -118,7 +118,7 @@ describe('disk full under the embedded log; LMDB map full', () => {
 
     it('before the log is begun', async () => {
       await fresh();
-      for (const pages of pick([0, 3, 40], [0, 1, 2, 3, 5, 8, 13, 21, 40, 64, 70, 75])) {
+      for (const pages of pick([0, 40], [0, 1, 2, 3, 5, 8, 13, 21, 40, 64, 70, 75])) {
         disk.leave(pages * PAGE);
         await failsFor(small, log);
       }
@@ -151,12 +151,12 @@ describe('disk full under the embedded log; LMDB map full', () => {
     it('at the write of a segment', async () => {
       await begun();
       // A lane's step takes 13 pages.
-      await failsAgainAndAgain(large, pick([30, 110, 150], [1, 6, 13, 30, 100, 101, 102, 103, 150, 200]));
+      await failsAgainAndAgain(large, pick([110, 150], [1, 6, 13, 30, 100, 101, 102, 103, 150, 200]));
     });
 
     it('at the commit of LMDB, the records in it', async () => {
       await begun();
-      await failsAgainAndAgain(small, pick([0, 8, 12], [...Array(26).keys()]));
+      await failsAgainAndAgain(small, pick([8, 12], [...Array(26).keys()]));
     });
 
     it('at the commit of LMDB, the records in segments on another disk', async () => {
@@ -165,7 +165,7 @@ describe('disk full under the embedded log; LMDB map full', () => {
       const elsewhere = join(temporaryFolder(), 'segments');
       await mkdir(elsewhere);
       await symlink(elsewhere, join(log, 'segments'));
-      await failsAgainAndAgain(large, pick([0, 2, 4], [0, 1, 2, 3, 4]));
+      await failsAgainAndAgain(large, pick([2, 4], [0, 1, 2, 3, 4]));
     });
   });
 

@@ -133,8 +133,8 @@ describe('a flipped byte in a stored record', () => {
     assert.ok(header > 0);
     const begin = bytes.lastIndexOf('{"__metadata__"', header) - 8;
     const places = [
-      ...drawn(pick(20, 200), bytes.length, 'anywhere'),
-      ...drawn(pick(40, 800), 8 + Number(bytes.readBigUInt64LE(begin)), 'header').map((at) => begin + at),
+      ...drawn(pick(10, 200), bytes.length, 'anywhere'),
+      ...drawn(pick(25, 800), 8 + Number(bytes.readBigUInt64LE(begin)), 'header').map((at) => begin + at),
     ];
     let last: Fault | null = null;
     for (const [i, at] of places.entries()) {
@@ -160,7 +160,7 @@ describe('a flipped byte in a stored record', () => {
     const text = bytes.toString('latin1', bytes.lastIndexOf('{', end), end + `"step":4,${topic}`.length);
     const copies = placesOf(bytes, text);
     const codes = new Set<string>();
-    for (const [i, at] of drawn(pick(40, 600), text.length, 'ledger').entries()) {
+    for (const [i, at] of drawn(pick(25, 600), text.length, 'ledger').entries()) {
       const places = copies.map((copy) => copy + at);
       flip(data, places, i % 8);
       const fault = await complaint(`log:${log}`);
@@ -183,7 +183,7 @@ describe('a flipped byte in a stored record', () => {
     const end = bytes.indexOf('"}', bytes.indexOf('"trainHash"', begin)) + 2;
     // The classes' names stand in no hash.
     const classes = bytes.indexOf('"counts"', begin);
-    for (const [i, offset] of drawn(pick(40, 400), end - classes, 'meta').entries()) {
+    for (const [i, offset] of drawn(pick(25, 400), end - classes, 'meta').entries()) {
       const at = classes + offset;
       flip(data, [at], i % 8);
       const fault = await complaint(`log:${log}`);
@@ -225,6 +225,8 @@ describe('a flipped byte in a stored record', () => {
       assert.equal(fault && stepToRegenerate(fault), 4);
       await regenerates(broker.transport);
     });
+
+    if (pick(true, false)) return;
 
     it('is named where the broker was killed and cuts its log off at the damage, and made again', async () => {
       broker.kill();

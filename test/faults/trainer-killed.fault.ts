@@ -162,7 +162,7 @@ describe('trainer killed, resumed, killed, resumed within one epoch, at a phase 
   it(
     'within one epoch, and during a checkpoint write (wasm)',
     survives('wasm', [
-      { at: 'journal-appended@4', checkpoint: 3, lines: 5 },
+      ...pick([], [{ at: 'journal-appended@4', checkpoint: 3, lines: 5 }] as const),
       { at: 'checkpoint-weights-written@6', checkpoint: 3, lines: 6 },
     ]),
   );

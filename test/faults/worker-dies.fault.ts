@@ -77,14 +77,14 @@ async function survives(how: FailingReads['how'], at: number, workers: number, t
 describe('pool worker throws, exits, runs out of memory', () => {
   for (const how of ['throws', 'exits', 'runs out of memory'] as const) {
     for (const at of pick([6], [1, 2, 6, 13])) {
-      it(`${how} once, at sample ${at}`, () => survives(how, at, 1, 1));
+      if (pick(false, true)) it(`${how} once, at sample ${at}`, () => survives(how, at, 1, 1));
       it(`${how} twice, at sample ${at} of two workers`, () => survives(how, at, 2, 2));
     }
     it(`${how} as it starts`, () => survives(how, 0, 1, 2));
   }
 
   for (const [how, at, message] of [
-    ['exits', 6, 'worker exited with code: 3'],
+    ...pick([], [['exits', 6, 'worker exited with code: 3'] as const]),
     ['exits', 0, 'workers'],
     ['runs out of memory', 6, 'memory limit'],
   ] as const)
