@@ -89,7 +89,11 @@ export function createClient(
       });
       socket.once('end', lose);
       socket.once('error', lose);
-      socket.once('close', () => sockets.delete(socket));
+      socket.once('close', () => {
+        sockets.delete(socket);
+        // kafkajs lets go of a lost connection again and again, and Node adds a listener each time that a closed socket is.
+        socket.unref = () => socket;
+      });
       return socket;
     },
   });
