@@ -4,7 +4,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, describe } from 'node:test';
-import { startBroker, type TestBroker } from '../broker.ts';
+import type { TestBroker } from '../broker.ts';
+import { type FaultyProxy, startProxiedBroker } from '../faults/proxy.ts';
 import { requirement } from '../requirements.ts';
 import { appends } from './transport/appends.ts';
 import { brokerFaults } from './transport/broker-faults.ts';
@@ -38,15 +39,25 @@ describe('log', () => {
 describe('kafka', requirement('kafka'), () => {
   const harness = new Harness(4);
   let broker: TestBroker | undefined;
+  let proxy: FaultyProxy | undefined;
   before(async () => {
-    broker = await startBroker();
+    ({ broker, proxy } = await startProxiedBroker());
     harness.url = broker.transport;
   });
   contract(harness);
   topicSettings(harness);
-  brokerFaults(harness, () => {
-    if (broker === undefined) throw new Error('the broker was not started');
-    return broker;
+  brokerFaults(
+    harness,
+    () => started(broker),
+    () => started(proxy),
+  );
+  after(async () => {
+    await proxy?.close();
+    await broker?.stop();
   });
-  after(() => broker?.stop());
 });
+
+function started<Part>(part: Part | undefined): Part {
+  if (part === undefined) throw new Error('the broker was not started');
+  return part;
+}

@@ -3,20 +3,20 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { TestBroker } from '../../broker.ts';
-import { cuttingProxy } from './cutting-proxy.ts';
+import type { FaultyProxy } from '../../faults/proxy.ts';
 import { type Harness, numbers } from './harness.ts';
 
-export function brokerFaults(harness: Harness, broker: () => TestBroker): void {
+export function brokerFaults(harness: Harness, broker: () => TestBroker, before: () => FaultyProxy): void {
   test('acknowledgements are dropped and connections cut: nothing is lost, each lane stays in order', async () => {
-    const proxy = await cuttingProxy(harness.url, 8, 20);
-    harness.onEnd(() => proxy.close());
+    const proxy = before();
+    proxy.arm({ seed: 1, oneIn: 8, limit: 20 });
     const direct = await harness.open();
     const name = await harness.topic(direct, { partitions: 4 });
     const cut = await harness.open(proxy.url);
     const written = await Promise.all(
       numbers(4).map(async (partition) => {
         let i = 0;
-        for (; i < 40 || proxy.cuts < 20; i++) {
+        for (; i < 40 || proxy.broken < 20; i++) {
           assert.ok(i < 2000, 'the proxy cuts no more');
           const value = Buffer.alloc(50_000, partition);
           value.writeUInt32LE(i);
@@ -25,7 +25,7 @@ export function brokerFaults(harness: Harness, broker: () => TestBroker): void {
         return i;
       }),
     );
-    assert.equal(proxy.cuts, 20);
+    assert.equal(proxy.broken, 20);
     assert.ok((cut.counters['lostConnections'] ?? 0) >= 20, 'each lost connection is counted');
     const extents = await direct.ends(name);
     const from = await harness.reader(direct, name, [0, 0, 0, 0]);
