@@ -12,15 +12,16 @@ import { startProxiedBroker } from './proxy.ts';
 import { train } from './trainer.ts';
 import { ledgerDigests, undisturbed } from './undisturbed.ts';
 
-/** One in five ends all connections at once, the others one in the middle of what it carries. */
 const CUTS = pick(10, 50);
+/** One in five ends all connections at once, the others one in the middle of what it carries. */
 const ALL_AT_ONCE = CUTS / 5;
+const LIMITS = { requests: CUTS / 5, acknowledgements: (2 * CUTS) / 5, answers: CUTS / 5 };
 const SEED = 1;
 const RUN = 'cut';
 
 describe('acknowledgements dropped and connections cut', requirement('kafka'), () => {
   it(`${CUTS} times: the stream is the same to the byte, and no step is lost, doubled or late`, async () => {
-    const recipe = longRecipe(10 * CUTS);
+    const recipe = longRecipe(16 * CUTS);
     const shards = await packPhotos(BUCKETS);
     const expected = await undisturbed(shards, recipe);
     const { broker, proxy } = await startProxiedBroker();
@@ -30,7 +31,7 @@ describe('acknowledgements dropped and connections cut', requirement('kafka'), (
     try {
       const between = Math.floor(expected.plan.steps / (ALL_AT_ONCE + 1));
       let all = 0;
-      proxy.arm({ seed: SEED, oneIn: 40, limit: CUTS - ALL_AT_ONCE });
+      proxy.arm({ seed: SEED, oneIn: 40, limits: LIMITS });
       const [, trained] = await Promise.all([
         produceSmall({ transport: writer, run: RUN, shards, recipe, windowBytes: windowOf(8) }),
         train({
@@ -45,11 +46,9 @@ describe('acknowledgements dropped and connections cut', requirement('kafka'), (
         }),
       ]);
       const { requests, acknowledgements, answers, cut } = proxy.counts;
-      assert.deepEqual([all, requests + acknowledgements + answers], [ALL_AT_ONCE, CUTS - ALL_AT_ONCE]);
-      assert.ok(
-        requests > 0 && acknowledgements > 0 && answers > 0 && cut >= ALL_AT_ONCE,
-        JSON.stringify(proxy.counts),
-      );
+      assert.deepEqual({ requests, acknowledgements, answers }, LIMITS);
+      assert.equal(all, ALL_AT_ONCE);
+      assert.ok(cut >= ALL_AT_ONCE);
       assert.equal(trained.steps, expected.plan.steps);
       const lost = (writer.counters['lostConnections'] ?? 0) + (reader.counters['lostConnections'] ?? 0);
       assert.ok(lost >= CUTS, `${lost} lost connections are counted`);

@@ -11,7 +11,7 @@ export interface ProxyCounts {
   connections: number;
   /** Cut in the middle of a large request, so that the broker never has all of it. */
   requests: number;
-  /** A large request arrived, and its answer never came. */
+  /** A large request arrives, and its answer never comes. */
   acknowledgements: number;
   /** Cut in the middle of a large answer. */
   answers: number;
@@ -20,12 +20,16 @@ export interface ProxyCounts {
   stalls: number;
 }
 
+/** What is broken, each kind by draws of its own, so that one does not depend on when another came. */
+export const KINDS = ['requests', 'acknowledgements', 'answers'] as const;
+export type Kind = (typeof KINDS)[number];
+
 export interface Breaking {
   readonly seed: number;
   /** One of so many large requests or answers, on average. */
   readonly oneIn: number;
-  /** Stops after so many. */
-  readonly limit: number;
+  /** How many of each kind. */
+  readonly limits: Readonly<Record<Kind, number>>;
 }
 
 /** Above it a request carries a record and not only questions, an answer brings one. */
@@ -62,9 +66,7 @@ export class FaultyProxy {
   readonly #target: number;
   readonly #server: net.Server;
   readonly #sockets = new Set<net.Socket>();
-  #draws = new Draws({ seed: 0, purpose: 'proxy' });
-  #oneIn = 0;
-  #left = 0;
+  #armed: Record<Kind, { readonly draws: Draws; readonly oneIn: number; left: number }> | null = null;
   #broken = 0;
   #stalled = false;
 
@@ -96,10 +98,9 @@ export class FaultyProxy {
   }
 
   /** Begins to break large requests and answers; the count begins anew. */
-  arm({ seed, oneIn, limit }: Breaking): void {
-    this.#draws = new Draws({ seed, purpose: 'proxy' });
-    this.#oneIn = oneIn;
-    this.#left = limit;
+  arm({ seed, oneIn, limits }: Breaking): void {
+    const of = (kind: Kind) => ({ draws: new Draws({ seed, purpose: `proxy ${kind}` }), oneIn, left: limits[kind] });
+    this.#armed = { requests: of('requests'), acknowledgements: of('acknowledgements'), answers: of('answers') };
     this.#broken = 0;
   }
 
@@ -125,11 +126,13 @@ export class FaultyProxy {
     await once(this.#server, 'close');
   }
 
-  /** Whether this one is to be broken. */
-  #chosen(): boolean {
-    if (this.#left === 0 || this.#draws.below(this.#oneIn) !== 0) return false;
-    this.#left--;
+  /** Whether this one is to be broken, which is then counted. */
+  #breaks(kind: Kind): boolean {
+    const armed = this.#armed?.[kind];
+    if (!armed || armed.left === 0 || armed.draws.below(armed.oneIn) !== 0) return false;
+    armed.left--;
     this.#broken++;
+    this.counts[kind]++;
     return true;
   }
 
@@ -164,25 +167,22 @@ export class FaultyProxy {
     const [requests, answers] = [new Frames(), new Frames()];
     client.on('data', (bytes) => {
       for (const length of requests.begun(bytes)) {
-        const broken = length > LARGE_BYTES && this.#chosen();
-        if (broken && this.#draws.below(2) === 0) {
-          this.counts.requests++;
+        const large = length > LARGE_BYTES;
+        if (large && this.#breaks('requests')) {
           broker.write(bytes.subarray(0, bytes.length / 2), cut);
           return;
         }
-        awaited.push(broken ? 'drop' : 'pass');
+        awaited.push(large && this.#breaks('acknowledgements') ? 'drop' : 'pass');
       }
       pass(client, broker, bytes);
     });
     broker.on('data', (bytes) => {
       for (const length of answers.begun(bytes)) {
         if (awaited.shift() === 'drop') {
-          this.counts.acknowledgements++;
           cut();
           return;
         }
-        if (length > LARGE_BYTES && this.#chosen()) {
-          this.counts.answers++;
+        if (length > LARGE_BYTES && this.#breaks('answers')) {
           client.write(bytes.subarray(0, bytes.length / 2), cut);
           return;
         }

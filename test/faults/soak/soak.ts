@@ -220,7 +220,8 @@ class Soak {
     else if (kind === 'stop-producer') await this.#stop(this.#producers[which], seconds);
     else if (kind === 'stop-reader') await this.#stop(this.#readers[which], seconds);
     else if (kind === 'cut-all') proxy.cutAll();
-    else if (kind === 'break-some') proxy.arm({ seed: which, oneIn: 10, limit: 10 });
+    else if (kind === 'break-some')
+      proxy.arm({ seed: which, oneIn: 10, limits: { requests: 3, acknowledgements: 4, answers: 3 } });
     else if (kind === 'stall') await proxy.stall(seconds * 1000);
     else {
       await broker.crash();
