@@ -17,7 +17,7 @@ export interface GroupSamples {
   readonly lam: Float32Array<ArrayBuffer>;
 }
 
-/** A step's samples by group, the unit of BatchNorm and gradient. */
+/** What a rank has of a step, by group, the unit of BatchNorm and gradient. */
 export interface FeedBatch {
   readonly step: number;
   /** When its last ledger record was known here, ms since the epoch: before that, nobody had written it. */
@@ -35,9 +35,18 @@ export interface JoinOptions {
 export interface StartOptions {
   readonly meta: RunMeta;
   readonly fromStep: number;
+  /** The lanes of this rank. */
+  readonly lanes: readonly number[];
+  /** How many groups they make. */
   readonly groups: number;
   /** Bound of prefetched pixel bytes; one step always fits. */
   readonly prefetchBytes: number;
+}
+
+export interface ForgetOptions {
+  readonly trainer: string;
+  /** How many ranks it has from now on. */
+  readonly ranks: number;
 }
 
 /** What the thread answers to. */
@@ -47,6 +56,7 @@ export interface FeedMethods {
   next(): Promise<FeedBatch | null>;
   evaluate(options: { readonly resolution: number }): Promise<GroupSamples | null>;
   report(progress: TrainerProgress): Promise<void>;
+  forgetRanks(options: ForgetOptions): Promise<void>;
   counters(): Promise<ConsumeCounters & Record<string, number>>;
   close(): Promise<void>;
 }
@@ -136,6 +146,11 @@ export class Feed {
 
   report(progress: TrainerProgress): Promise<void> {
     return this.#call('report', progress);
+  }
+
+  /** Lets go of a trainer's ranks where it had more of them before: producers would wait for those for ever. */
+  forgetRanks(options: ForgetOptions): Promise<void> {
+    return this.#call('forgetRanks', options);
   }
 
   counters(): Promise<ConsumeCounters & Record<string, number>> {

@@ -4,9 +4,9 @@
 import { parentPort } from 'node:worker_threads';
 import { Fault } from '#shards';
 import { Consumer, type LaneStep } from './consumer.ts';
-import type { FeedBatch, FeedMethods, FeedReply, FeedRequest, GroupSamples } from './feed.ts';
+import type { FeedBatch, FeedMethods, FeedReply, FeedRequest, GroupSamples, StartOptions } from './feed.ts';
 import { awaitRun } from './meta.ts';
-import { reportProgress } from './progress.ts';
+import { ProgressWatch, reportProgress } from './progress.ts';
 import type { RecordTensors } from './record.ts';
 import { openTransport } from './transport/index.ts';
 import type { Transport } from './transport/transport.ts';
@@ -16,6 +16,9 @@ if (!port) throw new Error('feed.worker runs in a worker thread');
 
 let transport: Transport | undefined;
 let consumer: Consumer | undefined;
+/** Of a rank that has not all lanes: opened when it evaluates. */
+let valConsumer: Promise<Consumer> | undefined;
+let valOptions: StartOptions | undefined;
 let run = '';
 let groups = 1;
 let evaluation: { resolution: number; chunks: AsyncGenerator<RecordTensors> } | undefined;
@@ -24,6 +27,15 @@ const opened = (): Consumer => {
   if (!consumer) throw new Error('the feed is not open');
   return consumer;
 };
+
+/** Who reads the val split, which lies in all lanes: whoever reads all, else a consumer that has no step to train on. */
+async function openVal(): Promise<Consumer> {
+  if (!valOptions || !transport) return opened();
+  const { meta, prefetchBytes } = valOptions;
+  const lanes = Array.from({ length: meta.plan.lanes }, (_, lane) => lane);
+  valConsumer ??= Consumer.open({ transport, run, meta, lanes, fromStep: meta.plan.steps, prefetchBytes });
+  return valConsumer;
+}
 
 /** Joins chunks in order into one set of contiguous arrays. */
 function join(chunks: readonly RecordTensors[]): GroupSamples {
@@ -82,10 +94,11 @@ const methods: FeedMethods = {
     transport = await openWhenThere(options.transport, until);
     return awaitRun(transport, run, Math.max(0, until - performance.now()), tell);
   },
-  async start({ meta, fromStep, prefetchBytes, groups: count }) {
+  async start(options) {
     if (!transport) throw new Error('join the run first');
-    groups = count;
-    const lanes = Array.from({ length: meta.plan.lanes }, (_, lane) => lane);
+    const { meta, fromStep, lanes, prefetchBytes } = options;
+    groups = options.groups;
+    if (lanes.length < meta.plan.lanes) valOptions = options;
     consumer = await Consumer.open({ transport, run, meta, lanes, fromStep, prefetchBytes });
   },
   async next() {
@@ -95,7 +108,7 @@ const methods: FeedMethods = {
     return batch;
   },
   async evaluate({ resolution }) {
-    evaluation ??= { resolution, chunks: opened().evaluation(resolution) };
+    evaluation ??= { resolution, chunks: (await openVal()).evaluation(resolution) };
     const { done, value } = await evaluation.chunks.next();
     if (done) evaluation = undefined;
     return done ? null : join([value]);
@@ -103,12 +116,25 @@ const methods: FeedMethods = {
   async report(progress) {
     if (transport) await reportProgress(transport, run, progress);
   },
+  async forgetRanks({ trainer, ranks }) {
+    if (!transport) throw new Error('join the run first');
+    const watch = await ProgressWatch.open(transport, run);
+    try {
+      if (watch.trainers.some((known) => known.trainer === trainer && known.rank >= ranks)) await watch.forget(trainer);
+    } finally {
+      await watch.close();
+    }
+  },
   async counters() {
-    return { ...opened().counters, ...transport?.counters };
+    const { skipped, seeks, bytes } = opened().counters;
+    const val = (await valConsumer)?.counters ?? { skipped: 0, seeks: 0, bytes: 0 };
+    const sums = { skipped: skipped + val.skipped, seeks: seeks + val.seeks, bytes: bytes + val.bytes };
+    return { ...sums, ...transport?.counters };
   },
   async close() {
-    // Both at once: a lane may be asking a log that is gone, for as long as its patience, until the log is closed.
-    const ends = await Promise.allSettled([consumer?.close(), transport?.close()]);
+    // At once: a lane may be asking a log that is gone, for as long as its patience, until the log is closed.
+    const closeVal = valConsumer?.then((val) => val.close());
+    const ends = await Promise.allSettled([consumer?.close(), closeVal, transport?.close()]);
     for (const end of ends) if (end.status === 'rejected') throw end.reason;
   },
 };

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { jarFolder } from '../ops/kafka/jars.ts';
 import { nativeState, packageRoot, which } from '../ops/setup/plain.ts';
 
-export type Requirement = 'kafka' | 'tfjs-node' | 'parity' | 'python';
+export type Requirement = 'kafka' | 'tfjs-node' | 'parity' | 'python' | 'mpi';
 
 const native = await nativeState();
 
@@ -22,6 +22,7 @@ const missing: Record<Requirement, () => string | null> = {
     if (!existsSync(cases) || readdirSync(cases).length === 0) return 'no cases in test/fixtures/parity';
     return missing['tfjs-node']();
   },
+  mpi: () => (which('mpirun') === null ? 'no mpirun on PATH: install Open MPI (Debian: openmpi-bin)' : null),
   python: () => (imports('pip') ? null : 'no python3 with pip on PATH'),
 };
 

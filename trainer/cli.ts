@@ -26,7 +26,7 @@ program
   .description("train on a run's batches, topic after topic, to the plan's end")
   .requiredOption('--run <name>', "the run's name")
   .requiredOption('--transport <url>', 'kafka://HOST:PORT[,HOST:PORT…] or log:DIR')
-  .requiredOption('--out <dir>', 'checkpoints, journal')
+  .requiredOption('--out <dir>', 'checkpoints, journal: of rank 0')
   .addOption(backendOption())
   .option(
     '--set <key=value>',
@@ -34,6 +34,8 @@ program
     collectSetting,
     [],
   )
+  .option('--rank <r>', "this process's rank under mpirun; default MPI's own", wholeNumber('--rank', 0))
+  .option('--ranks <n>', 'how many trainers share the stream; default as mpirun started', wholeNumber('--ranks', 1))
   .option('--resume', 'go on from the newest checkpoint in OUT, from step 0 if there is none', false)
   .option('--allow-other-numerics', 'resume under another backend, library, thread count, processor or V8', false)
   .option('--wait <seconds>', 'how long to wait for a run that nobody has begun', wholeNumber('--wait', 0), 300)
@@ -49,6 +51,7 @@ program
       onLine: say,
     };
     const result = await consume(options);
+    if (result.rank > 0) return;
     const { steps, seconds, firstLoss, finalLoss, evaluation } = result;
     const text = `done: ${steps} steps in ${seconds.toFixed(1)} s; loss ${figure(firstLoss)} → ${figure(finalLoss)}`;
     const scores = evaluation ? `; val top-1 ${percent(evaluation.top1)}, top-5 ${percent(evaluation.top5)}` : '';

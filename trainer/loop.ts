@@ -1,11 +1,12 @@
 // The training loop: batch after batch in the plan's order; what surrounds a step (journal, evaluation, checkpoints) hooks in.
 
 import { killPoint } from '#shards';
-import { type Feed, type FeedBatch, type Plan, placeOf, type Recipe, untilAborted } from '#stream';
+import { type Feed, type FeedBatch, type Plan, placeOf, type Recipe } from '#stream';
 import type { Backend } from './backend/backend.ts';
 import type { JournalEntry } from './journal.ts';
 import { phaseShare } from './methods/progressive-resizing/progressive-resizing.ts';
 import type { Model } from './model/model.ts';
+import type { Exchange } from './ranks/exchange.ts';
 import { learningRate } from './schedule.ts';
 import { freshMomentum, type TrainState } from './state.ts';
 import { stepOptions, trainStep } from './step.ts';
@@ -18,7 +19,9 @@ export interface Loop {
   readonly model: Model;
   /** Moved from step to step. */
   readonly state: TrainState;
-  readonly signal: AbortSignal;
+  readonly exchange: Exchange;
+  /** Waits until every rank has the batch of `step`; null at the plan's end, and where a rank is to stop. */
+  readonly meet: (step: number, batch: Promise<FeedBatch | null>) => Promise<FeedBatch | null>;
   /** After 10 s without the batch of `step`, and every minute from then on. */
   readonly onWait: (step: number) => void;
   /** After each step, with the state already moved. */
@@ -36,12 +39,12 @@ export function endsEpoch(plan: Plan, step: number): boolean {
   return stepInEpoch === phase.stepsPerEpoch - 1;
 }
 
-/** Trains from `state.step` to the plan's end, or until aborted. */
+/** Trains from `state.step` to the plan's end, or until `meet` gives no batch. */
 export async function train(loop: Loop): Promise<void> {
-  const { feed, plan, state, signal, onWait, onStep, onEpoch } = loop;
+  const { feed, plan, state, meet, onWait, onStep, onEpoch } = loop;
   let waited = feed.waitMs;
-  while (!signal.aborted) {
-    const batch = await telling(() => onWait(state.step), untilAborted(feed.next(), signal));
+  for (;;) {
+    const batch = await telling(() => onWait(state.step), meet(state.step, feed.next()));
     if (!batch) return;
     const waitMs = feed.waitMs - waited;
     waited = feed.waitMs;
@@ -66,7 +69,7 @@ async function telling<Value>(tell: () => void, promise: Promise<Value>): Promis
 }
 
 function oneStep(
-  { plan, recipe, backend, model, state }: Loop,
+  { plan, recipe, backend, model, state, exchange }: Loop,
   { step, groups }: FeedBatch,
   waitMs: number,
 ): JournalEntry {
@@ -86,6 +89,7 @@ function oneStep(
     state,
     groups.map(({ images, ...labels }) => ({ ...labels, images: [images], resolution })),
     options,
+    exchange,
   );
   killPoint('step-updated', step);
   return {

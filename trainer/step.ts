@@ -8,6 +8,7 @@ import { type DeviceBatch, type GroupBatch, type GroupGradients, groupGradients,
 import { fixresParameters } from './methods/fixres/fixres.ts';
 import { perturb, samFires } from './methods/sam/sam.ts';
 import type { Model, Parameter } from './model/model.ts';
+import { ALONE, type Exchange } from './ranks/exchange.ts';
 import { sgdStep } from './sgd.ts';
 import { replace, type TrainState } from './state.ts';
 import { TreeSum } from './tree-sum.ts';
@@ -39,8 +40,8 @@ export interface StepResult {
 }
 
 /**
- * Runs one step on `groups`, all of the global batch, one after another; the unit of BatchNorm and gradient is the
- * group. Moves `state` to the next step.
+ * Runs one step on `groups`, those of the global batch that this rank owns, one after another; the unit of BatchNorm and
+ * gradient is the group. Moves `state` to the next step, alike at every rank.
  * @throws Fault `loss-not-finite`, `gradient-not-finite`: the state is then as it was before the step.
  */
 export function trainStep(
@@ -49,9 +50,10 @@ export function trainStep(
   state: TrainState,
   groups: readonly GroupBatch[],
   options: StepOptions,
+  exchange: Exchange = ALONE,
 ): StepResult {
   return backend.tf.tidy(() => {
-    const sweep = new Sweep(backend, model, state, groups, options);
+    const sweep = new Sweep(backend, model, state, groups, options, exchange);
     const { gradients, statistics, loss, gradNorm } = sweep.run();
     sgdStep(backend, state, sweep.trained, gradients, options.learningRate, options.optimizer);
     for (const means of statistics) moveStatistics(backend, state, means);
@@ -77,15 +79,26 @@ class Sweep {
   readonly #state: TrainState;
   readonly #groups: readonly GroupBatch[];
   readonly #options: StepOptions;
+  readonly #exchange: Exchange;
+  /** Of this rank's groups, as are the statistics; the norm of scope `global` is that of all groups. */
   readonly #losses: number[] = [];
   readonly #norms: number[] = [];
+  #sums = 0;
 
-  constructor(backend: Backend, model: Model, state: TrainState, groups: readonly GroupBatch[], options: StepOptions) {
+  constructor(
+    backend: Backend,
+    model: Model,
+    state: TrainState,
+    groups: readonly GroupBatch[],
+    options: StepOptions,
+    exchange: Exchange,
+  ) {
     this.#backend = backend;
     this.#model = model;
     this.#state = state;
     this.#groups = groups;
     this.#options = options;
+    this.#exchange = exchange;
     this.trained = options.fixres ? fixresParameters(model) : model.parameters;
   }
 
@@ -93,8 +106,8 @@ class Sweep {
     const { tf } = this.#backend;
     const { sam } = this.#options;
     const fires = sam !== false && samFires(this.#state.step, sam);
-    const first = new StatisticsSum(this.#backend);
-    const second = new StatisticsSum(this.#backend);
+    const first: NamedTensors[] = [];
+    const second: NamedTensors[] = [];
     let sum: NamedTensors;
     if (fires && sam.scope === 'global') {
       const total = this.#sum((batch) => this.#first(batch, first));
@@ -114,47 +127,71 @@ class Sweep {
       });
     }
     if (fires) killPoint('sam-after-second-pass', this.#state.step);
-    const count = this.#groups.length;
+    const losses = this.#ofAllGroups(this.#losses);
+    const norms = fires && sam.scope === 'group' ? this.#ofAllGroups(this.#norms) : this.#norms;
     const mean = (values: readonly number[]) => values.reduce((total, value) => total + value, 0) / values.length;
     return {
-      gradients: count === 1 ? sum : scaled(this.#backend, sum, 1 / count),
-      statistics: fires && sam.bnSecondPass ? [first.mean(), second.mean()] : [first.mean()],
-      loss: mean(this.#losses),
-      gradNorm: fires ? mean(this.#norms) : null,
+      gradients: losses.length === 1 ? sum : scaled(this.#backend, sum, 1 / losses.length),
+      statistics: (fires && sam.bnSecondPass ? [first, second] : [first]).map((groups) => this.#meanOf(groups)),
+      loss: mean(losses),
+      gradNorm: fires ? mean(norms) : null,
     };
+  }
+
+  /** A float32 of each own group → of each group of the step, in order. */
+  #ofAllGroups(own: readonly number[]): number[] {
+    return this.#exchange.rows(own.map((value) => Float32Array.of(value))).flatMap((row) => [...row]);
+  }
+
+  /** The mean over all ranks' groups, added up in the groups' order. */
+  #meanOf(own: readonly NamedTensors[]): NamedTensors {
+    const { tf } = this.#backend;
+    const groups = this.#exchange.ofEachGroup(tf, own);
+    const [first = {}, ...others] = groups;
+    let sum = first;
+    for (const statistics of others) {
+      const earlier = sum;
+      sum = Object.fromEntries(
+        Object.entries(statistics).map(([name, value]) => [name, tf.add(named(earlier, name), value)]),
+      );
+      tf.dispose([earlier, statistics]);
+    }
+    return groups.length === 1 ? sum : scaled(this.#backend, sum, 1 / groups.length);
   }
 
   #sum(gradientsOf: (batch: DeviceBatch) => NamedTensors): NamedTensors {
     const { labelSmoothing } = this.#options;
-    const tree = new TreeSum(this.#backend.tf);
-    for (const group of this.#groups) {
-      const batch = uploadBatch(this.#backend, group, this.#model.classes, labelSmoothing);
-      tree.push(gradientsOf(batch));
-      this.#backend.tf.dispose([batch.images, batch.targets]);
-    }
-    return tree.take();
+    const tree = new TreeSum(this.#backend.tf, this.#exchange.firstGroup);
+    this.#exchange.telling(() => {
+      for (const group of this.#groups) {
+        const batch = uploadBatch(this.#backend, group, this.#model.classes, labelSmoothing);
+        tree.push(gradientsOf(batch));
+        this.#backend.tf.dispose([batch.images, batch.targets]);
+      }
+    });
+    return this.#exchange.total(this.#backend.tf, tree, this.#state.step, this.#sums++);
   }
 
   /** At w. */
-  #first(batch: DeviceBatch, statistics: StatisticsSum): NamedTensors {
+  #first(batch: DeviceBatch, statistics: NamedTensors[]): NamedTensors {
     const found = this.#pass(batch, this.#state.weights, statistics);
     this.#losses.push(this.#finite(found.loss, 'loss'));
     return found.gradients;
   }
 
   /** At w + e. */
-  #second(batch: DeviceBatch, weights: NamedTensors, statistics: StatisticsSum): NamedTensors {
+  #second(batch: DeviceBatch, weights: NamedTensors, statistics: NamedTensors[]): NamedTensors {
     const found = this.#pass(batch, { ...this.#state.weights, ...weights }, statistics);
     this.#finite(found.loss, 'loss');
     killPoint('sam-in-second-pass', this.#state.step);
     return found.gradients;
   }
 
-  #pass(batch: DeviceBatch, weights: NamedTensors, statistics: StatisticsSum): GroupGradients {
+  #pass(batch: DeviceBatch, weights: NamedTensors, statistics: NamedTensors[]): GroupGradients {
     const mode = this.#options.fixres ? 'fixres' : 'train';
     const values = { weights, statistics: this.#state.statistics };
     const found = groupGradients(this.#backend, this.#model, batch, values, this.trained, mode);
-    statistics.add(found.batchStatistics);
+    statistics.push(found.batchStatistics);
     return found;
   }
 
@@ -175,36 +212,6 @@ class Sweep {
         remedy: 'lower the learning rate or lengthen the warm-up, and resume from the last checkpoint',
       });
     return value;
-  }
-}
-
-/** Batch statistics of several groups, added up in the groups' order. */
-class StatisticsSum {
-  readonly #backend: Backend;
-  #sum: NamedTensors | null = null;
-  #count = 0;
-
-  constructor(backend: Backend) {
-    this.#backend = backend;
-  }
-
-  add(statistics: NamedTensors): void {
-    const { tf } = this.#backend;
-    this.#count++;
-    const earlier = this.#sum;
-    if (!earlier) {
-      this.#sum = statistics;
-      return;
-    }
-    this.#sum = Object.fromEntries(
-      Object.entries(statistics).map(([name, value]) => [name, tf.add(named(earlier, name), value)]),
-    );
-    tf.dispose([earlier, statistics]);
-  }
-
-  mean(): NamedTensors {
-    const sum = this.#sum ?? {};
-    return this.#count === 1 ? sum : scaled(this.#backend, sum, 1 / this.#count);
   }
 }
 

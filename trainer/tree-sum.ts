@@ -3,28 +3,49 @@
 import { type NamedTensors, named, type TensorLibrary } from './backend/kernels.ts';
 
 /**
- * Adds named tensors term by term: ((t0 + t1) + (t2 + t3)) + …, so that trainers that each own an aligned block of
- * groups can add up their blocks and get the same bits. Holds at most log2(terms) + 1 partial sums.
+ * Adds named tensors term by term: ((t0 + t1) + (t2 + t3)) + …. A part of the terms, from `first` on, is added up to
+ * nodes of that same tree: trainers that each own some groups push their nodes, in order, and get the same bits. Holds
+ * at most log2(terms) + 1 partial sums, of a part twice as many.
  */
 export class TreeSum {
   readonly #tf: TensorLibrary;
-  /** Partial sums and how many terms each holds: strictly decreasing powers of two. */
-  readonly #partials: { terms: number; sum: NamedTensors }[] = [];
+  /** Partial sums, how many terms each holds (a power of two), and which is the first (a multiple of that). */
+  readonly #partials: { first: number; terms: number; sum: NamedTensors }[] = [];
+  #next: number;
 
-  constructor(tf: TensorLibrary) {
+  constructor(tf: TensorLibrary, first = 0) {
     this.#tf = tf;
+    this.#next = first;
   }
 
-  /** Takes the tensors over: they are freed once they were added. */
-  push(term: NamedTensors): void {
-    let entry = { terms: 1, sum: term };
+  /** How many terms each node holds to which `count` terms from `first` on are added up. */
+  static nodesOf(first: number, count: number): number[] {
+    const nodes: number[] = [];
+    for (let at = first; at < first + count; ) {
+      let terms = 1;
+      while (at % (2 * terms) === 0 && at + 2 * terms <= first + count) terms *= 2;
+      nodes.push(terms);
+      at += terms;
+    }
+    return nodes;
+  }
+
+  /** A term, or a node that holds the next `terms`. Takes the tensors over: they are freed once they were added. */
+  push(term: NamedTensors, terms = 1): void {
+    let entry = { first: this.#next, terms, sum: term };
+    this.#next += terms;
     for (;;) {
       const top = this.#partials.at(-1);
-      if (top?.terms !== entry.terms) break;
+      if (top?.terms !== entry.terms || top.first % (2 * top.terms) !== 0) break;
       this.#partials.pop();
-      entry = { terms: 2 * entry.terms, sum: this.#add(top.sum, entry.sum) };
+      entry = { first: top.first, terms: 2 * entry.terms, sum: this.#add(top.sum, entry.sum) };
     }
     this.#partials.push(entry);
+  }
+
+  /** The nodes of a part, in order, the caller's from now on. */
+  takeNodes(): NamedTensors[] {
+    return this.#partials.splice(0).map(({ sum }) => sum);
   }
 
   /** The sum over all terms, the caller's from now on; what does not fill the tree is added from the right. */

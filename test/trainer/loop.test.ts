@@ -2,8 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
+import { untilAborted } from '#stream';
 import { createState, disposeState, loadBackend } from '#trainer';
 import { endsEpoch, train } from '../../trainer/loop.ts';
+import { ALONE } from '../../trainer/ranks/exchange.ts';
 import { smallPlan, smallRecipe } from '../stream/fixtures.ts';
 import { smallModel } from './training.ts';
 
@@ -22,7 +24,8 @@ test('a wait for data is told after 10 s and then every minute, until it ends', 
       backend,
       model,
       state,
-      signal: stop.signal,
+      exchange: ALONE,
+      meet: (_, batch) => untilAborted(batch, stop.signal),
       onWait: (step) => told.push(step),
       onStep: async () => assert.fail('no step was given'),
       onEpoch: async () => assert.fail('no step was given'),

@@ -1,0 +1,122 @@
+// MPI out of its shared library, by koffi: what a Collective needs of it, in Open MPI's or MPICH's binary interface.
+
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
+import type { LibraryHandle } from 'koffi';
+import { Fault } from '#shards';
+import type { Collective } from './collective.ts';
+
+/** What the launchers tell their processes: Open MPI's mpirun, MPICH's, and whoever speaks PMIx (srun). */
+const LAUNCHERS = {
+  openMpi: ['OMPI_COMM_WORLD_SIZE'],
+  others: ['PMI_SIZE', 'PMIX_RANK'],
+} as const;
+const LIBRARY = 'MEDIUM_RECIPE_MPI';
+const OPEN_MPI = ['libmpi.so.40', 'libmpi.40.dylib'];
+const MPICH = ['libmpich.so.12', 'libmpi.so.12', 'libmpi.12.dylib'];
+const EITHER = ['libmpi.so', 'libmpi.dylib'];
+/** MPICH's handles are numbers, the same in all that keep its binary interface (Intel MPI, MVAPICH). */
+const MPICH_HANDLES = { world: 0x44000000, byte: 0x4c00010d };
+
+/** How long a gathering is asked for without a pause, and how long the pauses are then, ms. */
+const EAGER_MS = 2;
+const PAUSE_MS = 1;
+
+const given = (name: string) => (process.env[name] ?? '') !== '';
+
+/** Whether an MPI launcher has started this process. */
+export function launchedByMpi(): boolean {
+  return [...LAUNCHERS.openMpi, ...LAUNCHERS.others].some(given);
+}
+
+/** Of the library that belongs to the launcher: another one would think that it is alone. */
+function libraryNames(): string[] {
+  const named = process.env[LIBRARY];
+  if (named) return [named];
+  return LAUNCHERS.openMpi.some(given) ? [...OPEN_MPI, ...EITHER] : [...MPICH, ...EITHER, ...OPEN_MPI];
+}
+
+/** Joins the processes that mpirun has started. Once a process. @throws Fault `mpi-missing`, `mpi-failed` */
+export async function openMpi(): Promise<Collective> {
+  const library = await loadLibrary();
+  const { world, byte } = handlesOf(library);
+  const handle = typeof world === 'number' ? 'int' : 'void *';
+  const define = (name: string, parameters: readonly string[]) => {
+    const call = library.func(name, 'int', [...parameters]) as (...values: unknown[]) => number;
+    return (...values: unknown[]) => {
+      const code = call(...values);
+      if (code !== 0) throw mpiFailed(`${name} gave error ${code}`);
+    };
+  };
+  const address = 'void *';
+  const init = define('MPI_Init', [address, address]);
+  const finalize = define('MPI_Finalize', []);
+  const rankOf = define('MPI_Comm_rank', [handle, address]);
+  const sizeOf = define('MPI_Comm_size', [handle, address]);
+  const block = [address, 'int', handle];
+  const allgather = define('MPI_Allgather', [...block, ...block, handle]);
+  const iallgather = define('MPI_Iallgather', [...block, ...block, handle, address]);
+  const bcast = define('MPI_Bcast', [...block, 'int', handle]);
+  const test = define('MPI_Test', [address, address, address]);
+
+  init(null, null);
+  const place = new Int32Array(2);
+  rankOf(world, place.subarray(0, 1));
+  sizeOf(world, place.subarray(1, 2));
+  const [rank = 0, ranks = 1] = place;
+  // A request is a pointer or a number, a status at most 24 bytes: room for either.
+  const [request, done, status] = [Buffer.alloc(16), new Int32Array(1), Buffer.alloc(64)];
+  return {
+    rank,
+    ranks,
+    gather: (own, all) => allgather(own, own.byteLength, byte, all, own.byteLength, byte, world),
+    async gatherLater(own, all) {
+      iallgather(own, own.byteLength, byte, all, own.byteLength, byte, world, request);
+      const start = performance.now();
+      for (;;) {
+        test(request, done, status);
+        if (done[0] !== 0) return;
+        await (performance.now() - start < EAGER_MS ? nextTurn() : delay(PAUSE_MS));
+      }
+    },
+    broadcast: (bytes) => bcast(bytes, bytes.byteLength, byte, 0, world),
+    // At the exit, when everything was printed: mpirun ends the others as soon as one leaves with an error, and MPI lets
+    // nobody leave before all are here. A process that comes to its exit otherwise does not do this, so mpirun ends all.
+    end: () => process.once('exit', () => finalize()),
+  };
+}
+
+async function loadLibrary(): Promise<LibraryHandle> {
+  const { default: koffi } = await import('koffi');
+  const failures: string[] = [];
+  for (const name of libraryNames())
+    try {
+      // Open MPI's plugins look for its symbols among the global ones.
+      return koffi.load(name, { global: true });
+    } catch (error) {
+      failures.push((error as Error).message);
+    }
+  throw new Fault({
+    code: 'mpi-missing',
+    received: failures.join('; '),
+    expected: "the launcher's MPI as a shared library",
+    remedy: `install Open MPI or MPICH with its libraries (Debian: openmpi-bin), or name the library in ${LIBRARY}`,
+  });
+}
+
+/** Open MPI's handles are addresses of its variables. */
+function handlesOf(library: LibraryHandle): { world: unknown; byte: unknown } {
+  try {
+    return { world: library.symbol('ompi_mpi_comm_world'), byte: library.symbol('ompi_mpi_byte') };
+  } catch {
+    return MPICH_HANDLES;
+  }
+}
+
+function mpiFailed(received: string): Fault {
+  return new Fault({
+    code: 'mpi-failed',
+    received,
+    expected: 'an exchange between all ranks',
+    remedy: 'see what mpirun says of the ranks; start all of them again with --resume',
+  });
+}
