@@ -20,17 +20,37 @@ process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL');
 });
 
+type Name = 'preprocess' | 'stream' | 'trainer' | 'ops';
+
+const argumentsOf = (name: Name, args: readonly string[]) => [
+  fileURLToPath(new URL(`../${name}/cli.js`, import.meta.url)),
+  ...args,
+];
+
 /** Starts `NAME args`, with `env` beside the test's own; killed with the test's process if it still runs then. */
-export function start(
-  name: 'preprocess' | 'stream' | 'trainer' | 'ops',
-  args: readonly string[],
-  env: NodeJS.ProcessEnv = {},
-): Command {
-  const file = fileURLToPath(new URL(`../${name}/cli.js`, import.meta.url));
-  const child = spawn(process.execPath, [file, ...args], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, ...env },
-  });
+export function start(name: Name, args: readonly string[], env: NodeJS.ProcessEnv = {}): Command {
+  return launch(process.execPath, argumentsOf(name, args), env);
+}
+
+/** Open MPI by default refuses root and more ranks than cores, and binds each rank to a core. MPICH does none of it. */
+const MPI_ENVIRONMENT = {
+  OMPI_ALLOW_RUN_AS_ROOT: '1',
+  OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1',
+  OMPI_MCA_rmaps_base_oversubscribe: '1',
+  OMPI_MCA_hwloc_base_binding_policy: 'none',
+  OMPI_MCA_oob_tcp_if_include: '127.0.0.0/8',
+  OMPI_MCA_btl_tcp_if_include: '127.0.0.0/8',
+};
+
+/** Starts a rank of `trainer` with each of the argument lists, under one mpirun. */
+export function startRanks(ranks: readonly (readonly string[])[]): Command {
+  const each = ranks.map((args) => ['-n', '1', process.execPath, ...argumentsOf('trainer', args)]);
+  const parts = each.flatMap((rank, i) => (i === 0 ? rank : [':', ...rank]));
+  return launch('mpirun', parts, MPI_ENVIRONMENT);
+}
+
+function launch(command: string, args: readonly string[], env: NodeJS.ProcessEnv): Command {
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
   running.add(child);
   let stdout = '';
   let stderr = '';
@@ -50,8 +70,8 @@ export function start(
   return { child, ended };
 }
 
-export function run(...command: Parameters<typeof start>): Promise<Ended> {
-  return start(...command).ended;
+export function run(name: Name, args: readonly string[], env?: NodeJS.ProcessEnv): Promise<Ended> {
+  return start(name, args, env).ended;
 }
 
 /** Resolves when `condition` does with true; rejects when the command ends first. */

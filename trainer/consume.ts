@@ -14,6 +14,7 @@ import {
   resolvePlan,
   topicsOf,
   trainHashOf,
+  trainPartOf,
   untilAborted,
   withSettings,
 } from '#stream';
@@ -190,12 +191,12 @@ class Session {
   async #share(backend: Backend, state: TrainState): Promise<string> {
     const { out, signal } = this.#options;
     const { rank, ranks } = this.#collective;
-    const { groups, checkpointSteps } = this.#recipe;
+    const { checkpointSteps } = this.#recipe;
     const start = async () => {
       const trainer = rank === 0 ? await trainerId(out) : '';
       if (rank === 0) await this.#feed.forgetRanks({ trainer, ranks });
       const { numerics } = backend;
-      const agree = { trainHash: trainHashOf(this.#recipe), groups, checkpointSteps, numerics };
+      const agree = { recipe: trainPartOf(this.#recipe), checkpointSteps, numerics };
       return { agree, tell: { trainer, step: state.step } };
     };
     const words = await this.#meeting.meet(start(), signal);
@@ -344,10 +345,11 @@ class Session {
   }
 
   #tell({ step, loss, lr }: JournalEntry): void {
+    if (this.#collective.rank > 0) return;
     const change = this.#switches.find((resolution) => resolution.step === step);
     if (change) this.#options.onLine(`step ${step + 1}: from ${change.from} to ${change.to} px, the next topic`);
     const now = performance.now();
-    if (this.#collective.rank > 0 || now - this.#toldAt < TELL_MS) return;
+    if (now - this.#toldAt < TELL_MS) return;
     this.#toldAt = now;
     const { steps } = this.#meta.plan;
     const waited = `${Math.round(100 * this.#data.recent())} %`;

@@ -376,7 +376,7 @@ describe('wrong password, expired certificate, broker without the topic rights',
     const feed = new Feed((event) => events.push(event));
     cleanups.push(() => feed.close());
     const meta = await feed.join({ transport, run: name, waitMs: 0 });
-    await feed.start({ meta, fromStep: 0, groups: 1, prefetchBytes: 2 ** 22 });
+    await feed.start({ meta, lanes: [0, 1], fromStep: 0, groups: 1, prefetchBytes: 2 ** 22 });
     const steps: number[] = [];
     for (let batch = await feed.next(); batch; batch = await feed.next()) steps.push(batch.step);
     assert.deepEqual(

@@ -42,3 +42,29 @@ test('at most log2(n) + 1 partial sums live at once', async () => {
   assert.equal((sum['a']?.dataSync() ?? [])[0], 528);
   tf.dispose(sum);
 });
+
+test('parts of the terms, added up wherever they end, give the nodes of the same tree', async () => {
+  const { tf } = await anyBackend();
+  const before = tf.memory().numTensors;
+  for (let terms = 1; terms <= 24; terms++)
+    for (let parts = 1; parts <= terms; parts++) {
+      if (terms % parts !== 0) continue;
+      const values = Array.from({ length: terms }, (_, i) => Math.fround((7 * i ** 3 - 1000) / 3));
+      const each = terms / parts;
+      const whole = new TreeSum(tf);
+      for (let part = 0; part < parts; part++) {
+        const tree = new TreeSum(tf, part * each);
+        for (const value of values.slice(part * each, (part + 1) * each)) tree.push({ a: tf.tensor1d([value]) });
+        const counts = TreeSum.nodesOf(part * each, each);
+        const nodes = tree.takeNodes();
+        assert.equal(nodes.length, counts.length, `${terms} terms, part ${part} of ${parts}`);
+        nodes.forEach((node, i) => {
+          whole.push(node, counts[i]);
+        });
+      }
+      const sum = whole.take();
+      assert.equal((sum['a']?.dataSync() ?? [])[0], reference(values), `${terms} terms in ${parts} parts`);
+      tf.dispose(sum);
+    }
+  assert.equal(tf.memory().numTensors, before);
+});

@@ -24,7 +24,7 @@ const WORD_BYTES = 4096;
 /** Only so much is told of a failure: the rank that failed tells the rest itself. */
 const RECEIVED_CHARACTERS = 300;
 /** How often a rank that waits says so, ms. */
-const ROUND_MS = 20;
+const ROUND_MS = 50;
 
 export class Meeting {
   readonly #collective: Collective;
