@@ -6,10 +6,9 @@ import { Fault } from '#shards';
 import type { Collective } from './collective.ts';
 
 /** What the launchers tell their processes: Open MPI's mpirun, MPICH's, and whoever speaks PMIx (srun). */
-const LAUNCHERS = {
-  openMpi: ['OMPI_COMM_WORLD_SIZE'],
-  others: ['PMI_SIZE', 'PMIX_RANK'],
-} as const;
+const OPEN_MPI_SIZE = 'OMPI_COMM_WORLD_SIZE';
+const MPICH_SIZE = 'PMI_SIZE';
+const PMIX = 'PMIX_RANK';
 const LIBRARY = 'MEDIUM_RECIPE_MPI';
 const OPEN_MPI = ['libmpi.so.40', 'libmpi.40.dylib'];
 const MPICH = ['libmpich.so.12', 'libmpi.so.12', 'libmpi.12.dylib'];
@@ -25,17 +24,17 @@ const given = (name: string) => (process.env[name] ?? '') !== '';
 
 /** Whether an MPI launcher has started this process. */
 export function launchedByMpi(): boolean {
-  return [...LAUNCHERS.openMpi, ...LAUNCHERS.others].some(given);
+  return [OPEN_MPI_SIZE, MPICH_SIZE, PMIX].some(given);
 }
 
 /** Of the library that belongs to the launcher: another one would think that it is alone. */
 function libraryNames(): string[] {
   const named = process.env[LIBRARY];
   if (named) return [named];
-  return LAUNCHERS.openMpi.some(given) ? [...OPEN_MPI, ...EITHER] : [...MPICH, ...EITHER, ...OPEN_MPI];
+  return given(OPEN_MPI_SIZE) ? [...OPEN_MPI, ...EITHER] : [...MPICH, ...EITHER, ...OPEN_MPI];
 }
 
-/** Joins the processes that mpirun has started. Once a process. @throws Fault `mpi-missing`, `mpi-failed` */
+/** Joins the processes that mpirun has started. Once a process. @throws Fault `mpi-missing`, `other-mpi`, `mpi-failed` */
 export async function openMpi(): Promise<Collective> {
   const library = await loadLibrary();
   const { world, byte } = handlesOf(library);
@@ -63,6 +62,8 @@ export async function openMpi(): Promise<Collective> {
   rankOf(world, place.subarray(0, 1));
   sizeOf(world, place.subarray(1, 2));
   const [rank = 0, ranks = 1] = place;
+  const launched = process.env[OPEN_MPI_SIZE] ?? process.env[MPICH_SIZE];
+  if (launched !== undefined && Number(launched) !== ranks) throw otherMpi(ranks, launched);
   // A request is a pointer or a number, a status at most 24 bytes: room for either.
   const [request, done, status] = [Buffer.alloc(16), new Int32Array(1), Buffer.alloc(64)];
   return {
@@ -94,7 +95,7 @@ async function loadLibrary(): Promise<LibraryHandle> {
       // Open MPI's plugins look for its symbols among the global ones.
       return koffi.load(name, { global: true });
     } catch (error) {
-      failures.push((error as Error).message);
+      failures.push(`${name}: ${(error as Error).message}`);
     }
   throw new Fault({
     code: 'mpi-missing',
@@ -111,6 +112,15 @@ function handlesOf(library: LibraryHandle): { world: unknown; byte: unknown } {
   } catch {
     return MPICH_HANDLES;
   }
+}
+
+function otherMpi(ranks: number, launched: string): Fault {
+  return new Fault({
+    code: 'other-mpi',
+    received: `an MPI library that knows of ${ranks} ranks`,
+    expected: `the ${launched} ranks that the launcher has started`,
+    remedy: `name the launcher's own library in ${LIBRARY}, or start with the mpirun that belongs to this one`,
+  });
 }
 
 function mpiFailed(received: string): Fault {

@@ -12,6 +12,7 @@ import { statusOf } from '../../../stream/status.ts';
 import { openTransport, type Transport } from '../../../stream/transport/index.ts';
 import { latestCheckpoint } from '../../../trainer/checkpoint.ts';
 import { consume } from '../../../trainer/consume.ts';
+import { checkGroups } from '../../../trainer/ranks/exchange.ts';
 import { type Command, run, startRanks, until } from '../../commands.ts';
 import { packPhotos, temporaryFolder } from '../../packed.ts';
 import { requirement } from '../../requirements.ts';
@@ -192,30 +193,35 @@ suite('ranks', { timeout }, () => {
     });
   });
 
-  test(
-    'ranks that disagree end with the key that differs; ranks that cannot share are told',
-    requirement('mpi'),
-    async () => {
-      await withStream(recipeWith({ lanes: 4, groups: 4 }), async (stream) => {
-        await stream.produce();
-        const { out, args } = stream.consume();
-        const disagreeing = startRanks([args, [...args, '--set', 'optimizer.lr=0.2']]);
-        const uneven = startRanks(times(3, args));
-        const [disagreed, refused] = [await disagreeing.ended, await uneven.ended];
-        assert.equal(disagreed.code, 1, disagreed.stderr);
-        const named = disagreed.stderr.match(
-          /^error ranks-disagree: rank 1: recipe\.optimizer\.lr = 0\.2; expected 0\.05/gm,
-        );
-        assert.equal(named?.length, 2, disagreed.stderr);
-        assert.equal(refused.code, 2, refused.stderr);
-        assert.match(refused.stderr, /^error groups-uneven: 3 ranks for a recipe of 4 groups; expected .*: 1, 2, 4;/m);
-        assert.deepEqual(
-          (await readdir(out)).filter((name) => name.startsWith('checkpoint')),
-          [],
-        );
-      });
-    },
-  );
+  test('ranks that disagree end with the key that differs, and train nothing', requirement('mpi'), async () => {
+    await withStream(recipeWith({ lanes: 4, groups: 4 }), async (stream) => {
+      await stream.produce();
+      const { out, args } = stream.consume();
+      const end = await startRanks([args, [...args, '--set', 'optimizer.lr=0.2']]).ended;
+      assert.equal(end.code, 1, end.stderr);
+      const named = end.stderr.match(/^error ranks-disagree: rank 1: recipe\.optimizer\.lr = 0\.2; expected 0\.05/gm);
+      assert.equal(named?.length, 2, end.stderr);
+      assert.deepEqual(await readdir(out), ['trainer-id']);
+    });
+  });
+
+  test('a rank whose loss is not finite ends all of them, inside a step', requirement('mpi'), async () => {
+    await withStream(recipeWith({ lanes: 4, groups: 4 }), async (stream) => {
+      await stream.produce();
+      const { args } = stream.consume('--set', 'optimizer.lr=1e30');
+      const end = await startRanks(times(2, args)).ended;
+      assert.equal(end.code, 1, end.stderr);
+      assert.match(end.stderr, /^error loss-not-finite: .* at step \d/m);
+    });
+  });
+
+  test('ranks that cannot own whole groups are told which number could', () => {
+    for (const ranks of [1, 2, 3, 6]) checkGroups({ groups: 6 }, ranks);
+    assert.throws(
+      () => checkGroups({ groups: 6 }, 4),
+      ({ code, expected }) => code === 'groups-uneven' && expected.endsWith(': 1, 2, 3, 6'),
+    );
+  });
 
   test('ranks without MPI are told how to start', async () => {
     const nowhere = ['--run', RUN, '--transport', `log:${join(temporaryFolder(), 'log')}`, '--out', temporaryFolder()];
