@@ -26,7 +26,7 @@ program
   .description("train on a run's batches, topic after topic, to the plan's end")
   .requiredOption('--run <name>', "the run's name")
   .requiredOption('--transport <url>', 'kafka://HOST:PORT[,HOST:PORT…] or log:DIR')
-  .requiredOption('--out <dir>', 'checkpoints, journal: of rank 0')
+  .requiredOption('--out <dir>', 'checkpoints, journal; of several ranks, rank 0 writes them')
   .addOption(backendOption())
   .option(
     '--set <key=value>',

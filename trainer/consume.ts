@@ -202,7 +202,7 @@ class Session {
     const words = await this.#meeting.meet(start(), signal);
     if (!words) throw interrupted('before the first step');
     const { trainer, step } = words[0]?.tell ?? {};
-    if (ranks > 1) await broadcastState(this.#collective, backend, state, Number(step));
+    if (ranks > 1) broadcastState(this.#collective, backend, state, Number(step));
     return String(trainer);
   }
 
@@ -312,6 +312,7 @@ class Session {
       const agree = async () => ({ agree: { step: state.step, state: stateDigest(host) } });
       await this.#meeting.meet(agree(), NEVER);
     }
+    // The others do not wait for rank 0 to have written it: what a resume needs is kept until rank 0 has reported it, too.
     if (journal) await this.#write(journal, backend, model, host);
     this.#checkpointStep = state.step;
   }

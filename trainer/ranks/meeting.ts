@@ -127,7 +127,7 @@ export class Meeting {
             };
           });
         if (own.failed) throw own.failed.error;
-        const heard = await this.#round(said(own.word, signal));
+        const heard = await this.#round(standing(own.word, signal));
         const words = this.#conclude(heard);
         if (words || heard.some(({ kind }) => kind === 'stop')) return words;
       }
@@ -197,7 +197,7 @@ export class Meeting {
   }
 }
 
-function said(word: Word | undefined, signal: AbortSignal): Said {
+function standing(word: Word | undefined, signal: AbortSignal): Said {
   if (signal.aborted) return { kind: 'stop' };
   return word ? { ...word, kind: 'ready' } : { kind: 'waiting' };
 }
