@@ -2,7 +2,7 @@
 
 import { join, resolve } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
-import { wholeNumber } from '#shards';
+import { Fault, wholeNumber } from '#shards';
 import { cacheRoot } from '../setup/plain.ts';
 import { downKafka, statusKafka, upKafka } from './broker.ts';
 import { downCluster, isCluster, statusCluster, upCluster } from './cluster.ts';
@@ -38,7 +38,15 @@ function result(flags: Flags, object: object, text: string): void {
 
 async function up(flags: Flags): Promise<void> {
   const [say, dir] = [sayTo(flags.json === true), folderOf(flags)];
-  if (flags.brokers > 1) {
+  if (flags.brokers > 1 || isCluster(dir)) {
+    if (flags.port !== undefined)
+      throw new Fault({
+        code: 'usage',
+        received: `--port ${flags.port} for a cluster`,
+        expected: 'a single broker',
+        remedy: 'leave out --port: a cluster keeps the ports that it finds free at first',
+        exit: 2,
+      });
     const cluster = await upCluster({ dir, brokers: flags.brokers, say });
     const pids = cluster.brokers.map(({ pid }) => pid).join(', ');
     result(flags, cluster, `${cluster.transport} is up (pids ${pids}, ${dir})`);
@@ -52,7 +60,8 @@ async function down(flags: Flags): Promise<void> {
   const dir = folderOf(flags);
   if (isCluster(dir)) {
     const { stopped, killed } = await downCluster({ dir });
-    const text = `${stopped} brokers stopped, ${killed} of them killed since they did not stop within 20 s`;
+    const slow = killed > 0 ? `, ${killed} of them killed, since they did not stop within 20 s` : '';
+    const text = `${stopped} brokers stopped${slow}`;
     result(flags, { stopped: stopped > 0, killed: killed > 0 }, stopped > 0 ? text : `no broker runs in ${dir}`);
     return;
   }

@@ -73,10 +73,24 @@ suite('a cluster of three brokers', { ...requirement('kafka'), timeout: 240_000 
     }
   });
 
-  test('keeps its size', async () => {
-    const { code, stderr } = await run('ops', ['kafka', 'up', '--brokers', '2', '--dir', cluster.dir]);
+  test('keeps its size, and its ports', async () => {
+    for (const size of [[], ['--brokers', '2']]) {
+      const { code, stderr } = await run('ops', ['kafka', 'up', ...size, '--dir', cluster.dir]);
+      assert.equal(code, 2);
+      assert.match(stderr, /^error cluster-size: .* holds a cluster of 3; expected .*\n$/);
+    }
+    const { code, stderr } = await run('ops', [
+      'kafka',
+      'up',
+      '--brokers',
+      '3',
+      '--port',
+      '9092',
+      '--dir',
+      cluster.dir,
+    ]);
     assert.equal(code, 2);
-    assert.match(stderr, /^error cluster-size: .* holds a cluster of 3; expected .*\n$/);
+    assert.match(stderr, /^error usage: --port 9092 for a cluster; .*\n$/);
   });
 
   test('goes down as a whole and comes back under its address', async () => {
