@@ -74,100 +74,109 @@ class RankExchange implements Exchange {
   total(tf: TensorLibrary, tree: TreeSum, step: number, sweep: number): NamedTensors {
     this.#meeting.meetNow({ agree: { step, sweep } });
     const nodes = tree.takeNodes();
-    const [first = {}] = nodes;
     const sum: NamedTensors = {};
-    for (const names of piecesOf(first)) Object.assign(sum, this.#sumOf(tf, nodes, names));
+    for (const piece of piecesOf(shapesOf(nodes))) Object.assign(sum, this.#sumOf(tf, nodes, piece));
     tf.dispose(nodes);
     return sum;
   }
 
   rows(own: readonly Float32Array[]): readonly Float32Array[] {
     const length = own[0]?.length ?? 0;
-    this.#gather(own.length * length, () => own);
-    const received = this.#received;
+    const all = this.#gather(own, own.length * length);
     return Array.from({ length: own.length * this.#collective.ranks }, (_, row) =>
-      received.slice(row * length, (row + 1) * length),
+      all.slice(row * length, (row + 1) * length),
     );
   }
 
   ofEachGroup(tf: TensorLibrary, own: readonly NamedTensors[]): readonly NamedTensors[] {
-    const shapes = Object.entries(own[0] ?? {}).map(([name, { shape, size }]) => ({ name, shape, size }));
-    const rows = own.map((tensors) => joined(shapes.map(({ name }) => named(tensors, name).dataSync<'float32'>())));
-    tf.dispose([...own]);
-    return this.rows(rows).map((row) => {
-      let at = 0;
-      const tensors: NamedTensors = {};
-      for (const { name, shape, size } of shapes) {
-        tensors[name] = tf.tensor(row.subarray(at, at + size), shape, 'float32');
-        at += size;
-      }
-      return tensors;
+    const shapes = shapesOf(own);
+    const rows = own.map((tensors) => {
+      const row = new Float32Array(sizeOf(shapes));
+      pack(valuesOf(tensors, shapes), row);
+      return row;
     });
+    tf.dispose([...own]);
+    return this.rows(rows).map((row) => tensorsOf(tf, row, shapes));
   }
 
   /** Adds up some parameters over all ranks, tensor by tensor, as one trainer would. */
-  #sumOf(tf: TensorLibrary, nodes: readonly NamedTensors[], names: readonly string[]): NamedTensors {
-    const shapes = names.map((name) => named(nodes[0] ?? {}, name).shape);
-    const sizes = names.map((name) => named(nodes[0] ?? {}, name).size);
-    const size = sizes.reduce((total, each) => total + each, 0);
+  #sumOf(tf: TensorLibrary, nodes: readonly NamedTensors[], shapes: readonly NamedShape[]): NamedTensors {
+    const size = sizeOf(shapes);
     // Ranks hold different numbers of nodes where their groups are no power of two; blocks have to be of one size.
     const most = Math.max(...this.#nodes.map(({ length }) => length));
-    this.#gather(most * size, () =>
-      nodes.flatMap((node) => names.map((name) => named(node, name).dataSync<'float32'>())),
-    );
+    const values = nodes.flatMap((node) => valuesOf(node, shapes));
+    const all = this.#gather(values, most * size);
     const tree = new TreeSum(tf);
     this.#nodes.forEach((terms, rank) => {
       terms.forEach((count, node) => {
-        let at = (rank * most + node) * size;
-        const values: NamedTensors = {};
-        names.forEach((name, i) => {
-          const end = at + (sizes[i] as number);
-          values[name] = tf.tensor(this.#received.subarray(at, end), shapes[i], 'float32');
-          at = end;
-        });
-        tree.push(values, count);
+        tree.push(tensorsOf(tf, all.subarray((rank * most + node) * size), shapes), count);
       });
     });
     return tree.take();
   }
 
-  /** Sends what `values` gives, one after another, in blocks of `length` floats; every rank's lie in #received then. */
-  #gather(length: number, values: () => readonly Float32Array[]): void {
+  /** Sends the values one after another, in a block of `length` floats; returns every rank's block, until the next call. */
+  #gather(values: readonly Float32Array[], length: number): Float32Array {
     const { ranks } = this.#collective;
     if (this.#sent.length < length) this.#sent = new Float32Array(length);
     if (this.#received.length < ranks * length) this.#received = new Float32Array(ranks * length);
-    let at = 0;
-    for (const each of values()) {
-      this.#sent.set(each, at);
-      at += each.length;
-    }
+    pack(values, this.#sent);
     this.#collective.gather(bytesOf(this.#sent, length), bytesOf(this.#received, ranks * length));
+    return this.#received;
   }
 }
 
-/** Names in order, in runs of up to PIECE values; a larger one by itself. */
-function piecesOf(tensors: NamedTensors): string[][] {
-  const pieces: string[][] = [];
+interface NamedShape {
+  readonly name: string;
+  readonly shape: number[];
+  readonly size: number;
+}
+
+/** Of sets of tensors that are all alike. */
+function shapesOf([first = {}]: readonly NamedTensors[]): NamedShape[] {
+  return Object.entries(first).map(([name, { shape, size }]) => ({ name, shape, size }));
+}
+
+function sizeOf(shapes: readonly NamedShape[]): number {
+  return shapes.reduce((total, { size }) => total + size, 0);
+}
+
+function valuesOf(tensors: NamedTensors, shapes: readonly NamedShape[]): Float32Array[] {
+  return shapes.map(({ name }) => named(tensors, name).dataSync<'float32'>());
+}
+
+/** The tensors whose values stand one after another. */
+function tensorsOf(tf: TensorLibrary, values: Float32Array, shapes: readonly NamedShape[]): NamedTensors {
+  let at = 0;
+  const tensors: NamedTensors = {};
+  for (const { name, shape, size } of shapes) {
+    tensors[name] = tf.tensor(values.subarray(at, at + size), shape, 'float32');
+    at += size;
+  }
+  return tensors;
+}
+
+function pack(arrays: readonly Float32Array[], into: Float32Array): void {
+  let at = 0;
+  for (const values of arrays) {
+    into.set(values, at);
+    at += values.length;
+  }
+}
+
+/** Runs of up to PIECE values; a larger tensor by itself. */
+function piecesOf(shapes: readonly NamedShape[]): NamedShape[][] {
+  const pieces: NamedShape[][] = [];
   let room = 0;
-  for (const [name, { size }] of Object.entries(tensors)) {
-    if (size > room || pieces.length === 0) {
+  for (const shape of shapes) {
+    if (shape.size > room || pieces.length === 0) {
       pieces.push([]);
       room = PIECE;
     }
-    pieces.at(-1)?.push(name);
-    room -= size;
+    pieces.at(-1)?.push(shape);
+    room -= shape.size;
   }
   return pieces;
-}
-
-function joined(arrays: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(arrays.reduce((total, { length }) => total + length, 0));
-  let at = 0;
-  for (const values of arrays) {
-    all.set(values, at);
-    at += values.length;
-  }
-  return all;
 }
 
 function bytesOf(values: Float32Array, length: number): Uint8Array {
