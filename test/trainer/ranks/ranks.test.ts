@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, suite, test } from 'node:test';
+import { identityOf, lives } from '#shards';
 import { awaitRun, parseRecipe, type Recipe } from '#stream';
 import { ProgressWatch } from '../../../stream/progress.ts';
 import { statusOf } from '../../../stream/status.ts';
@@ -145,8 +146,15 @@ suite('ranks', { timeout }, () => {
 
   /** The process of a rank, from what the trainers say; `text` holds it all. */
   function processOf(text: string, rank: number): number {
-    const [, pid] = new RegExp(`^rank ${rank}: one of \\d ranks, process (\\d+)$`, 'm').exec(text) ?? [];
+    const [, pid] =
+      new RegExp(`^${rank === 0 ? '' : `rank ${rank}: `}one of \\d ranks, process (\\d+)$`, 'm').exec(text) ?? [];
     return Number(pid ?? assert.fail(text));
+  }
+
+  /** Resolves when the process has ended; it was told to. */
+  async function gone(pid: number): Promise<void> {
+    const identity = await identityOf(pid);
+    while (await lives(identity)) await new Promise((next) => setTimeout(next, 20));
   }
 
   function listening(command: Command): { readonly text: string } {
@@ -170,6 +178,8 @@ suite('ranks', { timeout }, () => {
       await first.close();
       process.kill(processOf(killedSays.text, 1), 'SIGKILL');
       assert.notEqual((await killed.ended).code, 0);
+      // mpirun ends the others, and may be gone before they are.
+      for (const rank of [0, 2]) await gone(processOf(killedSays.text, rank));
       assert.match((await latestCheckpoint(out)) ?? '', /checkpoint-00000004$/);
 
       const stopped = startRanks(times(2, args));
