@@ -23,6 +23,7 @@ describe('the schedule of a soak', () => {
     for (const { at, kind, which, seconds } of faults) {
       assert.ok(at >= 10 && at < 1780 && seconds >= 1 && seconds <= 12);
       assert.ok(which < (kind.endsWith('reader') ? 2 : 3));
+      assert.ok(which > 0 || !/kill-(producer|reader)/.test(kind), 'the first of them lives to the end');
     }
   });
 });
@@ -37,6 +38,13 @@ describe('the memory of a soak', () => {
   it('is flat where it grows at first only, and swings', () => {
     const memory = judged((at) => 100 + Math.min(50, at) + (at % 7));
     assert.deepEqual([memory?.flat, memory?.secondQuarterMb, memory?.lastQuarterMb], [true, 153, 153]);
+  });
+
+  it('of a process that was started again is shown, and not judged', () => {
+    const memory = new Memory();
+    for (let at = 0; at < 400; at++) memory.note('reader', { at, mb: 100 + at / 4 });
+    memory.restarted('reader');
+    assert.equal(memory.judge(0, 400)[0]?.flat, null);
   });
 
   it('is not flat where it grows all the time, nor where nothing was seen', () => {

@@ -7,7 +7,8 @@ export interface RoleMemory {
   /** Medians of the second and of the last quarter of the time, MB of 10^6 bytes. */
   readonly secondQuarterMb: number;
   readonly lastQuarterMb: number;
-  readonly flat: boolean;
+  /** Null where its process was started again on the way: a young one's heap is small. */
+  readonly flat: boolean | null;
 }
 
 interface Sample {
@@ -17,20 +18,20 @@ interface Sample {
 
 /** The last quarter may be above the second by so much: heaps are collected when it suits V8 and the JVM. */
 export const FLAT = { share: 0.1, mb: 10 };
-/** A process that has just been started again is not counted yet. */
-const YOUNG_MS = 10_000;
 
 export class Memory {
   readonly #samples = new Map<string, Sample[]>();
-  readonly #born = new Map<number, number>();
+  readonly #restarted = new Set<string>();
 
   /** Notes what a role's process holds now. */
-  sample(role: string, pid: number | undefined, at = performance.now()): void {
+  sample(role: string, pid: number | undefined): void {
     const mb = pid === undefined ? null : residentMb(pid);
-    if (pid === undefined || mb === null) return;
-    if (!this.#born.has(pid)) this.#born.set(pid, at);
-    if (at - (this.#born.get(pid) ?? at) < YOUNG_MS) return;
-    this.note(role, { at, mb });
+    if (mb !== null) this.note(role, { at: performance.now(), mb });
+  }
+
+  /** The role has another process from now on. */
+  restarted(role: string): void {
+    this.#restarted.add(role);
   }
 
   note(role: string, sample: Sample): void {
@@ -47,8 +48,8 @@ export class Memory {
         median(samples.filter(({ at }) => at >= from && at < to).map(({ mb }) => mb));
       const secondQuarterMb = between(begin + quarter, begin + 2 * quarter);
       const lastQuarterMb = between(end - quarter, end);
-      const flat = lastQuarterMb <= secondQuarterMb * (1 + FLAT.share) + FLAT.mb;
-      return { role, secondQuarterMb, lastQuarterMb, flat };
+      const grown = !(lastQuarterMb <= secondQuarterMb * (1 + FLAT.share) + FLAT.mb);
+      return { role, secondQuarterMb, lastQuarterMb, flat: this.#restarted.has(role) ? null : !grown };
     });
   }
 }

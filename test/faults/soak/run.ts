@@ -39,8 +39,8 @@ function report({
     `proxy: ${counts(proxy)}`,
     `resident memory, medians of the second and the last quarter (${judged}; allowed + ${100 * FLAT.share} % + ${FLAT.mb} MB):`,
     ...memory.map(
-      ({ role, secondQuarterMb, lastQuarterMb }) =>
-        `  ${role.padEnd(16)} ${secondQuarterMb.toFixed(1).padStart(7)} MB  ${lastQuarterMb.toFixed(1).padStart(7)} MB`,
+      ({ role, secondQuarterMb, lastQuarterMb, flat: one }) =>
+        `  ${role.padEnd(16)} ${secondQuarterMb.toFixed(1).padStart(7)} MB  ${lastQuarterMb.toFixed(1).padStart(7)} MB${one === null ? '  (started again, not judged)' : ''}`,
     ),
     ...failures.map((failure) => `FAILED: ${failure}`),
     rest.pass ? 'pass' : 'FAIL',

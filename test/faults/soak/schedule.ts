@@ -16,7 +16,7 @@ export interface Fault {
   /** Seconds after the start. */
   readonly at: number;
   readonly kind: Kind;
-  /** Which producer or reader. */
+  /** Which producer or reader. The first of several is never killed: its memory has all the time to grow. */
   readonly which: number;
   /** How long a process is stopped or the proxy stalls; longer than a producer's session of 8 s in some. */
   readonly seconds: number;
@@ -49,7 +49,9 @@ export function schedule({ seed, seconds, producers, readers }: ScheduleOptions)
   const faults: Fault[] = [];
   for (let at = LULL.first; at < seconds - LULL.last; at += LULL.least + draws.uniform() * (LULL.most - LULL.least)) {
     const kind = kindAt(draws.below(SHARES.reduce((sum, [, share]) => sum + share, 0)));
-    const which = draws.below(kind.endsWith('reader') ? readers : producers);
+    const count = kind.endsWith('reader') ? readers : producers;
+    const spared = kind.startsWith('kill') && count > 1 ? 1 : 0;
+    const which = spared + draws.below(count - spared);
     faults.push({ at, kind, which, seconds: 1 + draws.uniform() * (MOST_STOPPED_SECONDS - 1) });
   }
   return faults;

@@ -166,7 +166,7 @@ class Soak {
     }
     if (signal.aborted) this.#failures.push('it was interrupted');
     const memory = this.#memory.judge(this.#began, performance.now());
-    const flat = minutes >= JUDGED_MINUTES ? memory.every((role) => role.flat) : null;
+    const flat = minutes >= JUDGED_MINUTES ? memory.every((role) => role.flat !== false) : null;
     return {
       pass: this.#failures.length === 0 && this.#wrong === 0 && flat !== false,
       minutes: (performance.now() - this.#began) / 60_000,
@@ -251,7 +251,9 @@ class Soak {
     const closed = once(role.child, 'close');
     role.child.kill('SIGKILL');
     await closed;
-    if (!this.#over) this.#start(role);
+    if (this.#over) return;
+    this.#memory.restarted(role.name);
+    this.#start(role);
   }
 
   async #stop(role: Role | undefined, seconds: number): Promise<void> {
