@@ -7,6 +7,7 @@ import { canonicalJson, Fault, type Manifest } from '#shards';
 import { type DatasetIdentity, firstDifference, type Plan, planHashOf, resolvePlan, trainHashOf } from './plan.ts';
 import { parseRecipe, type Recipe } from './recipe.ts';
 import { metaSpec, topicsOf } from './topics.ts';
+import { transportArgument } from './transport/index.ts';
 import type { TopicSpec, Transport } from './transport/transport.ts';
 
 export const META_FORMAT = 'medium-recipe/meta@1';
@@ -137,7 +138,7 @@ export async function awaitRun(
         code: 'run-missing',
         received: `no run '${run}' at ${transport.url} after ${Math.round(waitMs / 1000)} s`,
         expected: 'a run that a producer has begun',
-        remedy: `start 'stream produce --run ${run} --transport ${transport.url} …'${waitMs > 0 ? ', or wait longer with --wait SECONDS' : ''}`,
+        remedy: `start 'stream produce --run ${run} ${transportArgument(transport)} …'${waitMs > 0 ? ', or wait longer with --wait SECONDS' : ''}`,
       });
     if (!told) onWait(`waiting for run '${run}' at ${transport.url}`);
     await new Promise((resolve) => setTimeout(resolve, 250));

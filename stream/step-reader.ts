@@ -4,6 +4,7 @@ import { Fault } from '#shards';
 import { type LedgerRecord, type StepDigest, VAL_STEP } from './ledger.ts';
 import { type RecordTensors, readRecord } from './record.ts';
 import { TopicReaders } from './topic-readers.ts';
+import { transportArgument } from './transport/index.ts';
 import type { LogRecord, Reader, Transport } from './transport/transport.ts';
 
 /** A chunk with its record's memory. */
@@ -163,7 +164,7 @@ export class StepReader {
     const { run, transport } = this.#options;
     return step === VAL_STEP
       ? 'produce the stream under another --run: it is the same to the byte, and a trainer resumes on it'
-      : `regenerate it: stream produce --run ${run} --transport ${transport.url} --from-step ${step} --shards DIR`;
+      : `regenerate it: stream produce --run ${run} ${transportArgument(transport)} --from-step ${step} --shards DIR`;
   }
 
   /** @throws Fault that tells how to make the step again, where the bytes are no record */

@@ -37,6 +37,11 @@ export async function openTransport(url: string, options: TransportOptions = {})
   });
 }
 
+/** `--transport URL` as a person can paste it into a shell. */
+export function transportArgument({ url }: Pick<Transport, 'url'>): string {
+  return `--transport ${/^[\w:/.,@%+=-]*$/.test(url) ? url : `'${url.replaceAll("'", `'\\''`)}'`}`;
+}
+
 /** A URL as it may be shown: what stands before an @ or after a ? may be a password. */
 function withoutSecrets(url: string): string {
   return url.replace(/\/\/.*@/, '//…@').replace(/\?.*/, '?…');

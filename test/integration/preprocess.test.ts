@@ -34,13 +34,14 @@ test('killed at 20 random moments and resumed each time, the tree is that of an 
   let kills = 0;
   for (let round = 0; kills < 20; round++) {
     const out = join(dir, `out-${round}`);
-    for (let ended = false; !ended; ) {
+    for (let [ended, tries] = [false, 0]; !ended; tries++) {
       const child = spawn(process.execPath, [cli, ...args, '--out', out, '--resume'], { stdio: 'ignore' });
       t.after(() => child.kill('SIGKILL'));
       const exit = once(child, 'exit');
       // From the target's first sign on, so that the moments lie in the packing and not in Node's start.
       while (child.exitCode === null && !existsSync(join(out, '.packing'))) await wait(2);
-      const moment = wait(draws.uniform() * 600);
+      // Later from try to try: a machine so busy that a start takes longer would never come to the end.
+      const moment = wait(draws.uniform() * 600 * 1.2 ** tries);
       await Promise.race([moment, exit]);
       if (child.exitCode === null && child.kill('SIGKILL')) kills++;
       const [code, signal] = await exit;
