@@ -36,6 +36,10 @@ const say = (line: string): boolean => process.stderr.write(`${line}\n`);
 const transport = await openTransport(options.transport, { onEvent: say });
 const meta = await awaitRun(transport, run, PATIENCE_MS, say);
 const consumer = await Consumer.open({ transport, run, meta, lanes, fromStep, prefetchBytes: 2 ** 22 });
+const report = (consumedStep: number): Promise<void> =>
+  reportProgress(transport, run, { trainer: 'soak', rank, consumedStep, checkpointStep: consumedStep + 1 });
+// Before the first step: what nobody is known to want may be deleted.
+await report(fromStep - 1);
 let reported: Promise<void> = Promise.resolve();
 for (let laneSteps = await consumer.next(); laneSteps; laneSteps = await consumer.next()) {
   const step = laneSteps[0]?.step ?? -1;
@@ -44,7 +48,7 @@ for (let laneSteps = await consumer.next(); laneSteps; laneSteps = await consume
   for (const laneStep of laneSteps) laneStep.release();
   if (step % REPORT_STEPS === 0) {
     await reported;
-    reported = reportProgress(transport, run, { trainer: 'soak', rank, consumedStep: step, checkpointStep: step + 1 });
+    reported = report(step);
   }
   await sleep(1000 / rate);
 }

@@ -35,7 +35,7 @@ function report({
   return [
     `${minutes.toFixed(1)} minutes: ${steps} steps, each once and in order; ${compared} lane-steps compared, ${wrong} wrong`,
     `longest time without a step: ${rest.longestGapSeconds.toFixed(1)} s`,
-    `faults: ${counts(faults)}`,
+    `faults: ${counts(faults)}; ${rest.gaveUp} processes began while the broker was away, gave up and were started again`,
     `proxy: ${counts(proxy)}`,
     `resident memory, medians of the second and the last quarter (${judged}; allowed + ${100 * FLAT.share} % + ${FLAT.mb} MB):`,
     ...memory.map(

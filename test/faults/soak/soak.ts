@@ -42,6 +42,8 @@ export interface SoakResult {
   /** The longest time without a new step of the slowest reader, s. */
   readonly longestGapSeconds: number;
   readonly faults: Readonly<Record<Kind, number>>;
+  /** Processes that found no broker when they began, gave up, and were started again. */
+  readonly gaveUp: number;
   readonly proxy: ProxyCounts;
   /** Judged from JUDGED_MINUTES on. */
   readonly flat: boolean | null;
@@ -66,6 +68,10 @@ const WINDOW_STEPS = 64;
 const RUN = 'soak';
 /** A broker that restarts on a busy machine, and a reader that was stopped meanwhile; beyond it something hangs. */
 const HANG_MS = 90_000;
+/** A process that begins while the broker is away gives up after 8 s; whoever looks after it starts it again. */
+const GAVE_UP = /transport-unreachable|kafka-tls/;
+/** For so long after a broker's return a process may still end of its absence. */
+const RETURN_MS = 15_000;
 /** Heaps need some minutes until they have their size. */
 const JUDGED_MINUTES = 10;
 /** After the last fault every reader has to come so many steps further. */
@@ -119,7 +125,7 @@ class Soak {
   readonly #memory = new Memory();
   readonly #failures: string[] = [];
   readonly #done: Record<Kind, number>;
-  readonly #began = performance.now();
+  #began = performance.now();
   /** By reader: its steps are compared one after the other. */
   readonly #comparing: Promise<void>[];
   #compared = 0;
@@ -127,6 +133,9 @@ class Soak {
   #progressed = performance.now();
   #longestGapMs = 0;
   #ending = false;
+  #gaveUp = 0;
+  /** Until when a process may end because there is no broker. */
+  #awayUntil = 0;
 
   constructor(options: SoakOptions, parts: Parts) {
     this.#options = options;
@@ -148,6 +157,9 @@ class Soak {
     for (const role of [...this.#producers, ...this.#readers]) this.#start(role);
     const sampling = setInterval(() => this.#look(), 1000);
     try {
+      // Each reader is known from its first step on: nothing that it wants is deleted when it dies.
+      while (!this.#over && Math.min(...this.#next) === 0) await sleep(50);
+      this.#began = performance.now();
       for (const fault of faults) {
         await this.#until(fault.at * 1000);
         if (this.#over) break;
@@ -176,6 +188,7 @@ class Soak {
       wrong: this.#wrong,
       longestGapSeconds: this.#longestGapMs / 1000,
       faults: this.#done,
+      gaveUp: this.#gaveUp,
       proxy: this.#parts.proxy.counts,
       flat,
       memory,
@@ -224,8 +237,10 @@ class Soak {
       proxy.arm({ seed: which, oneIn: 10, limits: { requests: 3, acknowledgements: 4, answers: 3 } });
     else if (kind === 'stall') await proxy.stall(seconds * 1000);
     else {
+      this.#awayUntil = Number.POSITIVE_INFINITY;
       await broker.crash();
       await broker.restart();
+      this.#awayUntil = performance.now() + RETURN_MS;
     }
   }
 
@@ -239,6 +254,13 @@ class Soak {
     });
     child.once('close', (code, signal) => {
       if (role.killed || this.#ending) return;
+      if (code === 1 && GAVE_UP.test(said) && performance.now() < this.#awayUntil) {
+        this.#gaveUp++;
+        this.#options.say(`${role.name} found no broker and is started again`);
+        this.#memory.restarted(role.name);
+        this.#start(role);
+        return;
+      }
       this.#failures.push(
         `${role.name} ended by itself with ${code ?? signal}: ${said.trim().split('\n').slice(-5).join(' | ')}`,
       );
