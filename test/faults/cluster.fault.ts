@@ -16,7 +16,7 @@ import { ledgerDigests, undisturbed } from './undisturbed.ts';
 
 /** Each broker at least once, and on for so long. */
 const MINUTES = pick(0, 5);
-const STEPS = pick(160, 2000);
+const STEPS = pick(160, 1500);
 /** The trainer spreads its steps over so long, so that the stream is under way all the time. */
 const STREAM_MS = pick(20_000, MINUTES * 60_000);
 const RUN = 'cluster';

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// `npm run faults [-- --short] [-- --json] [FILTER …]`: every fault test, one file after the other, and a table of its rows.
+// `npm run faults [-- --short] [-- --json] [FILTER …]`: every fault test, and a table of its rows; one file after the
+// other, in the short form two at once.
 //
 // A row is a file's top-level `describe`. It passes when all of its tests do and it was not skipped. Exit 1 when any fails;
 // with CI=true a missing broker is a failure, too (see test/requirements.ts).
@@ -42,8 +43,8 @@ function faultFiles(): string[] {
     .sort();
 }
 
-/** Runs one file; what its tests say goes to stderr as it comes. */
-async function runFile(name: string, timeout: number): Promise<FaultRow[]> {
+/** Runs one file; `say` gets what its tests say, as it comes. */
+async function runFile(name: string, timeout: number, say: (text: string) => void): Promise<FaultRow[]> {
   const rows: FaultRow[] = [];
   let tests = 0;
   let failed = false;
@@ -63,8 +64,24 @@ async function runFile(name: string, timeout: number): Promise<FaultRow[]> {
     if (nesting === 0) end(title, pass, details.duration_ms);
   };
   events.on('test:pass', note(true)).on('test:fail', note(false));
-  for await (const text of events.compose(new spec())) process.stderr.write(text);
+  for await (const text of events.compose(new spec())) say(String(text));
   return rows;
+}
+
+/** All files, `atOnce` at a time; with more than one, what a file says comes when it has ended. */
+async function runFiles(names: readonly string[], timeout: number, atOnce: number): Promise<FaultRow[]> {
+  const rows = new Map<string, FaultRow[]>();
+  const left = [...names];
+  const runSome = async () => {
+    for (let name = left.shift(); name !== undefined; name = left.shift()) {
+      const said: string[] = [];
+      const say = (text: string) => (atOnce > 1 ? said.push(text) : process.stderr.write(text));
+      rows.set(name, await runFile(name, timeout, say));
+      process.stderr.write(said.join(''));
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, runSome));
+  return names.flatMap((name) => rows.get(name) ?? []);
 }
 
 /** The part of node:test's events that is used. */
@@ -98,8 +115,8 @@ async function faults(filters: readonly string[], flags: { short?: true; json?: 
       remedy: 'correct the filter, or leave it out',
       exit: 2,
     });
-  const rows: FaultRow[] = [];
-  for (const name of chosen) rows.push(...(await runFile(name, PATIENCE_MS[flags.short ? 'short' : 'long'])));
+  // The short forms mostly wait, for brokers to start and sessions to end.
+  const rows = await runFiles(chosen, PATIENCE_MS[flags.short ? 'short' : 'long'], flags.short ? 2 : 1);
   const wrong = rows.filter(({ pass, tests, skipped }) => !pass && (tests > 0 || skipped.length === 0));
   process.stdout.write(`${flags.json ? JSON.stringify({ rows }) : table(rows)}\n`);
   if (wrong.length > 0 || rows.length < chosen.length) process.exitCode = 1;
