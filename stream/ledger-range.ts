@@ -2,7 +2,7 @@
 // whole of a long run fits (`medium`, 43,745 steps of 32 lanes: 70 MB). Of several records of a step the newest counts.
 
 import { Fault } from '#shards';
-import { checkAgrees, type LedgerRecord } from './ledger.ts';
+import { checkAgrees, decodeLedger, type LedgerRecord } from './ledger.ts';
 import { type Plan, placeOf } from './plan.ts';
 import { topicsOf } from './topics.ts';
 import type { Transport } from './transport/transport.ts';
@@ -71,7 +71,7 @@ export class LedgerRange {
           const record = await reader.next(lane);
           if (!record) throw new Error(`the reader of ${topic} was closed`);
           last = record.offset;
-          range.#add(lane, JSON.parse(record.value.toString('utf8')) as LedgerRecord);
+          range.#add(lane, decodeLedger(record, lane));
           reader.release(record);
         }
       }

@@ -8,7 +8,7 @@
 import xxhash from 'xxhash-addon';
 import { canonicalJson, Fault } from '#shards';
 import { topicsOf } from './topics.ts';
-import type { Reader, Transport } from './transport/transport.ts';
+import type { LogRecord, Reader, Transport } from './transport/transport.ts';
 
 export interface LedgerRecord {
   readonly topic: string;
@@ -68,8 +68,8 @@ export function checkAgrees(record: LedgerRecord, before: LedgerRecord): void {
 const COUNTS = ['lane', 'step', 'epoch', 'offset', 'end', 'chunks', 'samples', 'bytes'] as const;
 const TEXTS = ['topic', 'digest', 'fingerprint'] as const;
 
-/** Fault `ledger-damaged` where the bytes are no record of the lane; `at` names them. */
-function decodeLedger(value: Buffer, lane: number, at: string): LedgerRecord {
+/** A record of the lane's partition. Fault `ledger-damaged` where its bytes are none of that lane. */
+export function decodeLedger({ value, offset }: Pick<LogRecord, 'value' | 'offset'>, lane: number): LedgerRecord {
   const text = value.toString('utf8');
   const record = parsed(text) as Partial<LedgerRecord> | null;
   const whole =
@@ -79,7 +79,11 @@ function decodeLedger(value: Buffer, lane: number, at: string): LedgerRecord {
     TEXTS.every((key) => typeof record[key] === 'string') &&
     record.lane === lane &&
     canonicalJson(record) === text;
-  if (!whole) throw ledgerDamaged(`${at}: ${text.slice(0, 200)}`, `a canonical ledger record of lane ${lane}`);
+  if (!whole)
+    throw ledgerDamaged(
+      `ledger of lane ${lane}, offset ${offset}: ${text.slice(0, 200)}`,
+      `a canonical ledger record of lane ${lane}`,
+    );
   return record as LedgerRecord;
 }
 
@@ -223,7 +227,7 @@ export class LaneLedger {
   async #takeOne(): Promise<number> {
     const record = await this.#reader.next(this.#lane);
     if (!record) return -1;
-    const made = decodeLedger(record.value, this.#lane, `ledger of lane ${this.#lane}, offset ${record.offset}`);
+    const made = decodeLedger(record, this.#lane);
     if (made.step > this.#highest + 1) throw this.missing(made.topic, this.#highest + 1);
     this.add(made);
     this.#read = record.offset + 1;
