@@ -19,6 +19,9 @@ type KafkaJs = typeof import('kafkajs');
  */
 const RETRY: RetryOptions = { initialRetryTime: 50, maxRetryTime: 500, retries: 3 };
 
+/** Brokers that just started, or have not heard of a new topic, deny for so long that it exists. */
+export const UNKNOWN_TOPIC_MS = 5000;
+
 export interface KafkaClient {
   readonly kafka: Kafka;
   readonly retry: RetryOptions;

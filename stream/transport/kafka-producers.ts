@@ -4,15 +4,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Producer, RecordMetadata } from 'kafkajs';
 import { Fault } from '#shards';
 import { closedTransport, keyMissing, recordTooLarge, unknownTopic, unreachable } from './faults.ts';
-import { failureOf, type KafkaClient, type KafkaFailure } from './kafka-client.ts';
+import { failureOf, type KafkaClient, type KafkaFailure, UNKNOWN_TOPIC_MS } from './kafka-client.ts';
 import { letGo } from './kafka-in-place.ts';
 import { refusalOf } from './kafka-refusals.ts';
 
 /** A connection each, so more lanes share. Measured with 4 lanes: 1.5 to 1.7 times the rate of one for all. */
 const PRODUCERS = 8;
 const BACKOFF_MS = { first: 25, last: 1000 };
-/** Brokers that just started, or have not heard of a new topic, deny that it exists. */
-const UNKNOWN_TOPIC_MS = 5000;
 
 /**
  * After these the producer's sequence numbers and the broker's no longer agree (or its connection is dead without

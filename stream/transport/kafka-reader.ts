@@ -4,7 +4,7 @@
 import type { Cluster } from 'kafkajs';
 import type { Fault } from '#shards';
 import { offsetOutOfRange, unknownTopic, unreachable } from './faults.ts';
-import { failureOf } from './kafka-client.ts';
+import { failureOf, UNKNOWN_TOPIC_MS } from './kafka-client.ts';
 import { giveBack } from './kafka-frames.ts';
 import { type FetchedMessage, KafkaLane } from './kafka-lane.ts';
 import { refusalOf } from './kafka-refusals.ts';
@@ -17,8 +17,6 @@ const MAX_WAIT_MS = 100;
 const FETCH_BYTES = 8 * 1024 * 1024;
 const PART_BYTES = 2 * 1024 * 1024;
 const BACKOFF_MS = { first: 25, last: 1000 };
-/** Brokers that just started deny for a moment that a topic exists. */
-const UNKNOWN_TOPIC_MS = 5000;
 
 export interface ReadCounters {
   reconnects: number;

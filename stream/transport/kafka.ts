@@ -13,7 +13,7 @@ import {
   unknownTopic,
   unreachable,
 } from './faults.ts';
-import { createClient, failureOf, type KafkaClient } from './kafka-client.ts';
+import { createClient, failureOf, type KafkaClient, UNKNOWN_TOPIC_MS } from './kafka-client.ts';
 import { KafkaGroup, memberOf } from './kafka-group.ts';
 import { KafkaProducers } from './kafka-producers.ts';
 import { KafkaReader } from './kafka-reader.ts';
@@ -40,8 +40,6 @@ const OPEN_PATIENCE_MS = 8000;
 const BACKOFF_MS = { first: 50, last: 1000 };
 /** So often a broker that we never reached may greet us and then close the connection, until that is its answer. */
 const GREETINGS = 3;
-/** Brokers that just started, or have not heard of a new topic, deny that it exists. */
-const UNKNOWN_TOPIC_MS = 5000;
 /** How long close() waits for answers that are under way before it cuts the connections. */
 const CLOSE_MS = 2000;
 
