@@ -6,11 +6,12 @@ import { openTransport } from '../../stream/transport/index.ts';
 import { startBroker } from '../broker.ts';
 import { packPhotos } from '../packed.ts';
 import { requirement } from '../requirements.ts';
+import { ledgerDigests } from '../stream/digests.ts';
 import { produceSmall } from '../stream/producing.ts';
 import { pick } from './length.ts';
 import { BUCKETS, longRecipe, windowOf } from './long-recipe.ts';
 import { LONGEST_GAP_MS, train } from './trainer.ts';
-import { ledgerDigests, undisturbed } from './undisturbed.ts';
+import { undisturbed } from './undisturbed.ts';
 
 const KILLS = pick(2, 10);
 const RUN = 'killed';

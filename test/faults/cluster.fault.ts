@@ -8,11 +8,12 @@ import { openTransport } from '../../stream/transport/index.ts';
 import { startCluster } from '../cluster.ts';
 import { packPhotos } from '../packed.ts';
 import { requirement } from '../requirements.ts';
+import { ledgerDigests } from '../stream/digests.ts';
 import { produceSmall } from '../stream/producing.ts';
 import { pick } from './length.ts';
 import { BUCKETS, longRecipe, windowOf } from './long-recipe.ts';
 import { LONGEST_GAP_MS, train } from './trainer.ts';
-import { ledgerDigests, undisturbed } from './undisturbed.ts';
+import { undisturbed } from './undisturbed.ts';
 
 /** Each broker at least once, and on for so long. */
 const MINUTES = pick(0, 5);

@@ -5,12 +5,13 @@ import { describe, it } from 'node:test';
 import { openTransport } from '../../stream/transport/index.ts';
 import { packPhotos } from '../packed.ts';
 import { requirement } from '../requirements.ts';
+import { ledgerDigests } from '../stream/digests.ts';
 import { produceSmall } from '../stream/producing.ts';
 import { pick } from './length.ts';
 import { BUCKETS, longRecipe, windowOf } from './long-recipe.ts';
 import { startProxiedBroker } from './proxy.ts';
 import { train } from './trainer.ts';
-import { ledgerDigests, undisturbed } from './undisturbed.ts';
+import { undisturbed } from './undisturbed.ts';
 
 const CUTS = pick(10, 50);
 /** One in five ends all connections at once, the others one in the middle of what it carries. */

@@ -13,11 +13,12 @@ import type { Transport } from '../../stream/transport/transport.ts';
 import { startBroker, type TestBroker } from '../broker.ts';
 import { packPhotos, temporaryFolder } from '../packed.ts';
 import { requirement } from '../requirements.ts';
+import { ledgerDigests } from '../stream/digests.ts';
 import { smallRecipe } from '../stream/fixtures.ts';
 import { produceSmall, type SmallProduce } from '../stream/producing.ts';
 import { pick } from './length.ts';
 import { type TrainerOptions, train } from './trainer.ts';
-import { ledgerDigests, type Undisturbed, undisturbed } from './undisturbed.ts';
+import { type Undisturbed, undisturbed } from './undisturbed.ts';
 
 const RESOLUTION = 64;
 const EPOCHS = pick(6, 12);

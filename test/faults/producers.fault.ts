@@ -16,10 +16,11 @@ import { startBroker } from '../broker.ts';
 import { type Command, start } from '../commands.ts';
 import { packPhotos, temporaryFolder } from '../packed.ts';
 import { requirement } from '../requirements.ts';
+import { ledgerDigests } from '../stream/digests.ts';
 import { pick } from './length.ts';
 import { BUCKETS, longRecipe, windowOf } from './long-recipe.ts';
 import { LONGEST_GAP_MS, train } from './trainer.ts';
-import { ledgerDigests, type Undisturbed, undisturbed } from './undisturbed.ts';
+import { type Undisturbed, undisturbed } from './undisturbed.ts';
 
 /** Longer than a session on either log. */
 const STOPPED_MS = pick(11_000, 20_000);

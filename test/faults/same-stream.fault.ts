@@ -8,11 +8,12 @@ import type { Transport } from '../../stream/transport/transport.ts';
 import { startBroker, type TestBroker } from '../broker.ts';
 import { packPhotos, temporaryFolder } from '../packed.ts';
 import { requirement } from '../requirements.ts';
+import { ledgerDigests } from '../stream/digests.ts';
 import { produceSmall } from '../stream/producing.ts';
 import { pick } from './length.ts';
 import { BUCKETS, longRecipe, windowOf } from './long-recipe.ts';
 import { train } from './trainer.ts';
-import { ledgerDigests, type Undisturbed, undisturbed } from './undisturbed.ts';
+import { type Undisturbed, undisturbed } from './undisturbed.ts';
 
 const recipe = longRecipe(pick(40, 400));
 /** Workers of the producer, and trainers. */

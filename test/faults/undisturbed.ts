@@ -3,15 +3,14 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { Consumer, type LaneStep } from '../../stream/consumer.ts';
-import { type LedgerRecord, StepDigest } from '../../stream/ledger.ts';
+import { StepDigest } from '../../stream/ledger.ts';
 import { readMeta } from '../../stream/meta.ts';
 import type { Plan } from '../../stream/plan.ts';
 import type { Recipe } from '../../stream/recipe.ts';
-import { topicsOf } from '../../stream/topics.ts';
 import { openTransport } from '../../stream/transport/index.ts';
-import type { Transport } from '../../stream/transport/transport.ts';
 import { temporaryFolder } from '../packed.ts';
-import { produceSmall, recordsOf } from '../stream/producing.ts';
+import { ledgerDigests } from '../stream/digests.ts';
+import { produceSmall } from '../stream/producing.ts';
 
 export interface Undisturbed {
   readonly plan: Plan;
@@ -19,18 +18,6 @@ export interface Undisturbed {
   readonly digests: ReadonlyMap<string, string>;
   /** LANE/STEP → hash of the tensors as a trainer gets them. */
   readonly contents: ReadonlyMap<string, string>;
-}
-
-/** The digest of each (topic, lane, step) that a run's ledger names; every copy of a step has the same one. */
-export async function ledgerDigests(transport: Transport, run: string): Promise<Map<string, string>> {
-  const digests = new Map<string, string>();
-  for (const value of (await recordsOf(transport, topicsOf(run).ledger)).flat()) {
-    const { topic, lane, step, digest } = JSON.parse(value.toString()) as LedgerRecord;
-    const key = `${topic.slice(run.length + 1)}/${lane}/${step}`;
-    assert.equal(digests.get(key) ?? digest, digest, key);
-    digests.set(key, digest);
-  }
-  return digests;
 }
 
 const hasher = new StepDigest();

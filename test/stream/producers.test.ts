@@ -12,7 +12,7 @@ import { type RunStatus, statusOf } from '../../stream/status.ts';
 import { openTransport } from '../../stream/transport/index.ts';
 import type { Transport } from '../../stream/transport/transport.ts';
 import { packPhotos, temporaryFolder } from '../packed.ts';
-import { digestsOf } from './digests.ts';
+import { ledgerDigests } from './digests.ts';
 import { smallRecipe } from './fixtures.ts';
 import { produceSmall } from './producing.ts';
 
@@ -90,7 +90,7 @@ describe('producers of one run', () => {
         assert.equal(await reading.next(), null);
         await reading.close();
         await Promise.all(producers.map(({ ended }) => ended));
-        assert.deepEqual(await digestsOf(transport, run), await digestsOf(transport, 'alone'));
+        assert.deepEqual(await ledgerDigests(transport, run), await ledgerDigests(transport, 'alone'));
       },
     };
   }
