@@ -13,6 +13,7 @@ import {
   unknownTopic,
   unreachable,
 } from './faults.ts';
+import { KafkaAdmins } from './kafka-admins.ts';
 import { createClient, failureOf, type KafkaClient, UNKNOWN_TOPIC_MS } from './kafka-client.ts';
 import { KafkaGroup, memberOf } from './kafka-group.ts';
 import { KafkaProducers } from './kafka-producers.ts';
@@ -45,7 +46,7 @@ const CLOSE_MS = 2000;
 
 interface AdministerOptions {
   readonly limitMs?: number;
-  readonly topic?: string;
+  readonly topic?: string | null;
 }
 
 /**
@@ -78,6 +79,7 @@ class KafkaTransport implements Transport {
     copying: 0,
   };
   readonly #client: KafkaClient;
+  readonly #admins: KafkaAdmins;
   readonly #replication: number | null;
   readonly #patienceMs: number;
   readonly #onEvent: (event: string) => void;
@@ -107,6 +109,7 @@ class KafkaTransport implements Transport {
     this.#named = brokers.length;
     this.#passwordInClear = address.sasl === 'plain' && !address.tls;
     this.#client = client;
+    this.#admins = new KafkaAdmins(client);
     this.#replication = replication;
     this.#patienceMs = options.patienceMs ?? PATIENCE_MS;
     this.#onEvent = options.onEvent ?? (() => undefined);
@@ -343,36 +346,36 @@ class KafkaTransport implements Transport {
   }
 
   /**
-   * Runs an administrative operation, again and again within patience. Each try has a connection of its own: a kafkajs
-   * admin remembers every topic it was asked about, and fails for good when one of them is deleted. `topic`: where that
+   * Runs an administrative operation, again and again within patience. `topic`: the only one that it is about; where that
    * one is gone, nothing is waited for.
    */
   async #administer<T>(
     what: string,
     operation: (admin: Admin) => Promise<T>,
-    { limitMs: patienceMs = this.#patienceMs, topic }: AdministerOptions = {},
+    { limitMs: patienceMs = this.#patienceMs, topic = null }: AdministerOptions = {},
   ): Promise<T> {
     const since = Date.now();
     let lastAnswer: unknown = null;
     let greetings = 0;
     for (let backoff = BACKOFF_MS.first; ; backoff = Math.min(backoff * 2, BACKOFF_MS.last)) {
       this.#assertOpen();
-      const admin = this.#client.kafka.admin({ retry: this.#client.retry });
+      const admin = this.#admins.connected(topic);
+      let failed = true;
       try {
-        const connected = admin.connect().then(() => {
+        const answered = admin.then((connected) => {
           greetings++;
-          return operation(admin);
+          return operation(connected);
         });
-        const answer = await within(patienceMs - (Date.now() - since), connected);
+        const answer = await within(patienceMs - (Date.now() - since), answered);
         this.#answered = true;
+        failed = false;
         return answer;
       } catch (error) {
         if (error instanceof Fault) throw error;
         const failure = failureOf(error);
         const waited = Date.now() - since;
         const unknown = failure.type === 'UNKNOWN_TOPIC_OR_PARTITION' && waited > UNKNOWN_TOPIC_MS;
-        if (unknown && topic !== undefined && (await this.partitions(topic)) === null)
-          throw unknownTopic(this.url, topic);
+        if (unknown && topic !== null && (await this.partitions(topic)) === null) throw unknownTopic(this.url, topic);
         const refusal = refusalOf(failure, this.url, what);
         if (refusal !== null) throw refusal;
         if (failure.refused) throw refusedOperation(failure.type, failure.message, error);
@@ -388,8 +391,7 @@ class KafkaTransport implements Transport {
         if (waited > 1000) this.#onEvent(`asking ${this.url} again after ${failure.message}`);
         await sleep(backoff);
       } finally {
-        // Not awaited: a connection that never answered takes its request's timeout to close.
-        admin.disconnect().catch(() => undefined);
+        this.#admins.release(admin, topic, failed);
       }
     }
   }
