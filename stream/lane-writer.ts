@@ -160,8 +160,9 @@ export async function writeLane(options: LaneWriterOptions, from: number, to: nu
     if (!record) return false;
     onStep(record);
     waiting -= stepBytes(step);
-    await prune(step + 1);
+    await prune.at(step + 1);
   }
+  await prune.ended();
   return true;
 }
 
@@ -176,14 +177,47 @@ async function writeVal(options: LaneWriterOptions, resolution: number): Promise
   await appendStep(options, { topic, step: VAL_STEP, epoch: VAL_STEP }, list, nextChunk);
 }
 
-/** Deletes what the window no longer holds, a sixteenth of the lane's steps at a time rather than one by one. */
-function pruner({ transport, lane, ledger, gate }: LaneWriterOptions): (head: number) => Promise<void> {
+interface Pruner {
+  /** To be called when `head` is the next step. */
+  at(head: number): Promise<void>;
+  /** What is under way. */
+  ended(): Promise<void>;
+}
+
+/**
+ * Deletes what the window no longer holds, a sixteenth of the lane's steps at a time rather than one by one, and beside
+ * the writing: on a cluster it takes half a second until every replica has heard of it. The writer waits only where a
+ * quarter of what is stored is no longer wanted.
+ */
+function pruner({ transport, lane, ledger, gate }: LaneWriterOptions): Pruner {
+  const begins = new Map<string, number>();
   let kept = 0;
-  return async (head) => {
-    const keep = gate.keepFrom(head);
-    if (keep === 0 || keep - kept < Math.max(1, (head - kept) / 16)) return;
-    for (const topic of ledger.trainTopics) await transport.deleteBefore(topic, lane, ledger.offsetBelow(topic, keep));
+  let running = false;
+  let deleting = Promise.resolve();
+  const deleteBelow = async (keep: number): Promise<void> => {
+    for (const topic of ledger.trainTopics) {
+      const begin = ledger.offsetBelow(topic, keep);
+      if (begin <= (begins.get(topic) ?? 0)) continue;
+      await transport.deleteBefore(topic, lane, begin);
+      begins.set(topic, begin);
+    }
     ledger.forgetBelow(keep);
     kept = keep;
+    running = false;
+  };
+  return {
+    async at(head) {
+      const keep = gate.keepFrom(head);
+      const stored = head - kept;
+      if (keep === 0 || keep - kept < Math.max(1, stored / 16)) return;
+      if (running) {
+        if (keep - kept < stored / 4) return;
+        await deleting;
+      }
+      running = true;
+      deleting = deleteBelow(keep);
+      deleting.catch(() => undefined); // met by who awaits it
+    },
+    ended: () => deleting,
   };
 }
