@@ -23,6 +23,8 @@ export { type PoolCounters, type RenderedChunk, RenderPool } from './pool.ts';
 export { reportProgress } from './progress.ts';
 export { lanesOfRank } from './ranks.ts';
 export {
+  type ClipRecipe,
+  type EmaRecipe,
   loadRecipe,
   type ModelRecipe,
   type OptimizerRecipe,

@@ -171,9 +171,20 @@ export function planHashOf(plan: Plan): string {
 
 /** What the training depends on beyond the plan: the part of a recipe that `--set` may change. */
 export function trainPartOf(recipe: Recipe) {
-  const { model, groups, optimizer, sam, labelSmoothing } = recipe;
+  const { model, groups, optimizer, sam, labelSmoothing, clip, ema } = recipe;
   const fixres = recipe.phases.map((phase) => phase.fixres ?? null);
-  return { model, groups, optimizer, sam, labelSmoothing, fixres };
+  const { schedule, ...sgd } = optimizer;
+  // Keys that came later are left out at their defaults: runs and checkpoints of before keep their hashes.
+  return {
+    model,
+    groups,
+    optimizer: schedule === 'cosine' ? sgd : optimizer,
+    sam,
+    labelSmoothing,
+    fixres,
+    ...(clip && { clip }),
+    ...(ema && { ema }),
+  };
 }
 
 export function trainHashOf(recipe: Recipe): string {

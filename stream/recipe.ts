@@ -84,6 +84,16 @@ const recipeSchema = z.strictObject({
       decay: z.enum(['weights', 'all']).default('weights'),
       /** Linear from 0; in epochs, fractions allowed. */
       warmupEpochs: z.number().min(0).default(0),
+      /** After the warm-up: half a cosine or a line to 0, or a factor at each milestone, in epochs from the run's start. */
+      schedule: z
+        .union([
+          z.enum(['cosine', 'linear']),
+          z.strictObject({
+            milestones: z.array(z.number().positive()).min(1),
+            factor: z.number().positive().max(1).default(0.1),
+          }),
+        ])
+        .default('cosine'),
     })
     .strict(),
   /** Sharpness-aware minimisation (Foret 2020); false turns it off. */
@@ -103,6 +113,18 @@ const recipeSchema = z.strictObject({
     ])
     .default(false),
   labelSmoothing: z.number().min(0).max(0.999).default(0),
+  /** The gradient is scaled down to this L2 norm where it is longer; false turns it off. */
+  clip: z.union([z.strictObject({ norm: z.number().positive() }), z.literal(false)]).default(false),
+  /** Exponential moving average of weights and BatchNorm statistics, which evaluation takes; false turns it off. */
+  ema: z
+    .union([
+      z.strictObject({
+        /** After so many images a value's share of the average has halved. */
+        halfLifeImages: z.number().positive(),
+      }),
+      z.literal(false),
+    ])
+    .default(false),
   /** Steps between two checkpoints; each epoch's end has one as well. */
   checkpointSteps: positiveInt.default(1000),
 });
@@ -112,6 +134,8 @@ export type PhaseRecipe = Recipe['phases'][number];
 export type ModelRecipe = Recipe['model'];
 export type OptimizerRecipe = Recipe['optimizer'];
 export type SamRecipe = Exclude<Recipe['sam'], false>;
+export type ClipRecipe = Exclude<Recipe['clip'], false>;
+export type EmaRecipe = Exclude<Recipe['ema'], false>;
 
 function invalid(where: string, issue: z.core.$ZodIssue): Fault {
   const path = issue.path.join('.') || 'the recipe';
@@ -149,6 +173,7 @@ export function parseRecipe(value: unknown, where: string): Recipe {
   if (!result.success) throw invalid(where, result.error.issues[0] as z.core.$ZodIssue);
   const recipe = result.data;
   checkDivision(recipe, where);
+  checkMilestones(recipe, where);
   return recipe;
 }
 
@@ -176,6 +201,22 @@ function checkDivision(recipe: Recipe, where: string): void {
       remedy: 'change groups or lanes',
       exit: 2,
     });
+}
+
+/** A milestone inside the warm-up or behind the end would do nothing that anyone expects. */
+function checkMilestones({ optimizer, phases }: Recipe, where: string): void {
+  const { schedule, warmupEpochs } = optimizer;
+  if (typeof schedule === 'string') return;
+  const { milestones } = schedule;
+  const end = phases.reduce((sum, { epochs, fixres }) => sum + (fixres ? 0 : epochs), 0);
+  if (milestones.every((epoch, i) => epoch > (milestones[i - 1] ?? 0) && epoch >= warmupEpochs && epoch < end)) return;
+  throw new Fault({
+    code: 'recipe-milestones',
+    received: `${where}: optimizer.schedule.milestones ${milestones.join(', ')}`,
+    expected: `rising epochs from ${warmupEpochs} (the warm-up's end) to less than ${end} (all phases but FixRes)`,
+    remedy: 'correct the milestones',
+    exit: 2,
+  });
 }
 
 /**

@@ -2,17 +2,17 @@
 
 import type { OptimizerRecipe, PhaseRecipe } from '#stream';
 import { fixresLearningRate } from './methods/fixres/fixres.ts';
+import { scheduleFactor } from './methods/schedule/schedule.ts';
 
 export interface ScheduleRecipe {
   readonly phases: readonly Pick<PhaseRecipe, 'epochs' | 'batch' | 'fixres'>[];
-  readonly optimizer: Pick<OptimizerRecipe, 'lr' | 'lrPerBatch' | 'warmupEpochs'>;
+  readonly optimizer: Pick<OptimizerRecipe, 'lr' | 'lrPerBatch' | 'warmupEpochs' | 'schedule'>;
 }
 
 /**
  * The rate of a step in phase `index` that lies `share` (0 … 1) through this phase: step in the phase over its steps.
  *
- * Ordinary phases: lr · batch / lrPerBatch (Goyal 2017, §2.1) times a factor that rises linearly from 0 over
- * `warmupEpochs` (§2.2), then falls along half a cosine (Loshchilov 2016) to 0 at the end of the last ordinary phase; the
+ * Ordinary phases: lr · batch / lrPerBatch (Goyal 2017, §2.1) times the schedule's factor over all of them together; the
  * batch is the phase's, so the rate jumps with it. FixRes phases: a cosine of their own.
  *
  * `Math.cos` may differ in its last bit between builds of Node; a recipe's stream does not depend on it.
@@ -24,11 +24,7 @@ export function learningRate({ phases, optimizer }: ScheduleRecipe, index: numbe
   const epochsOf = (some: ScheduleRecipe['phases']) =>
     some.reduce((sum, { epochs, fixres }) => sum + (fixres ? 0 : epochs), 0);
   const epoch = epochsOf(phases.slice(0, index)) + share * phase.epochs;
-  const total = epochsOf(phases);
-  const { lr, lrPerBatch, warmupEpochs } = optimizer;
-  const factor =
-    epoch < warmupEpochs
-      ? epoch / warmupEpochs
-      : 0.5 * (1 + Math.cos((Math.PI * (epoch - warmupEpochs)) / Math.max(total - warmupEpochs, Number.MIN_VALUE)));
+  const { lr, lrPerBatch, warmupEpochs, schedule } = optimizer;
+  const factor = scheduleFactor(schedule, epoch, { warmupEpochs, epochs: epochsOf(phases) });
   return ((lr * phase.batch) / lrPerBatch) * factor;
 }

@@ -6,6 +6,7 @@ import { describe, it } from 'node:test';
 import { encodeLedger } from '../../stream/ledger.ts';
 import { encodeMeta, META_FORMAT } from '../../stream/meta.ts';
 import { planHashOf, trainHashOf } from '../../stream/plan.ts';
+import { parseRecipe } from '../../stream/recipe.ts';
 import { allocateRecord, readRecord } from '../../stream/record.ts';
 import { smallPlan, smallRecipe } from './fixtures.ts';
 
@@ -49,13 +50,16 @@ const goldenLedger = () =>
     fingerprint: 'jpeg-turbo@2.3.0+resize@1+record@1',
   });
 
+/** The golden recipe, as it was when the bytes were made: keys that recipes get later change neither it nor its hashes. */
+const RECIPE = JSON.parse(String(await golden('meta.json'))).recipe;
+
 const goldenMeta = () =>
   encodeMeta({
     format: META_FORMAT,
     planHash: planHashOf(smallPlan()),
     trainHash: trainHashOf(smallRecipe()),
     plan: smallPlan(),
-    recipe: smallRecipe(),
+    recipe: RECIPE,
     dataset: {
       sha256: '0'.repeat(64),
       counts: { train: 37, val: 5 },
@@ -96,6 +100,13 @@ describe('the golden bytes', () => {
       [...tensors.images],
       Array.from({ length: 24 }, (_, i) => i * 10),
     );
+  });
+
+  it('of the meta hold a recipe that still has the same hashes', async () => {
+    const { trainHash, planHash } = JSON.parse(String(await golden('meta.json')));
+    const recipe = parseRecipe(RECIPE, 'the golden recipe');
+    assert.deepEqual(recipe, smallRecipe());
+    assert.deepEqual([trainHashOf(recipe), planHashOf(smallPlan())], [trainHash, planHash]);
   });
 
   it('of another format are refused by name', async () => {

@@ -119,6 +119,14 @@ describe('a plan', () => {
     };
     assert.equal(planHashOf(smallPlan(otherTraining)), base);
     assert.notEqual(trainHashOf(smallRecipe(otherTraining)), trainHashOf(smallRecipe()));
+    for (const change of [
+      { ema: { halfLifeImages: 100 } },
+      { clip: { norm: 1 } },
+      { optimizer: { lr: 0.1, weightDecay: 0, schedule: 'linear' } },
+    ]) {
+      assert.equal(planHashOf(smallPlan(change)), base);
+      assert.notEqual(trainHashOf(smallRecipe(change)), trainHashOf(smallRecipe()), JSON.stringify(change));
+    }
     assert.equal(trainHashOf(smallRecipe({ seed: 5, lanes: 1, name: 'x' })), trainHashOf(smallRecipe()));
   });
 

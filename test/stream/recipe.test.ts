@@ -78,7 +78,12 @@ describe('a recipe', () => {
     const [, recipeCard = ''] = card.split('## Recipe');
     const listed = [...recipeCard.matchAll(/^\| `([A-Za-z.[\]]+)` +\| /gm)].map((match) => match[1]);
     const keys = new Set<string>();
-    for (const name of ['quickstart', 'mini']) for (const key of keysOf(await loadRecipe(name))) keys.add(key);
+    const on = ['clip.norm=1', 'ema.halfLifeImages=1'];
+    const recipes = [
+      withSettings(await loadRecipe('quickstart'), on),
+      withSettings(await loadRecipe('mini'), [...on, 'optimizer.schedule={milestones: [20]}']),
+    ];
+    for (const recipe of recipes) for (const key of keysOf(recipe)) keys.add(key);
     assert.deepEqual(listed.toSorted(), [...keys].sort());
   });
 

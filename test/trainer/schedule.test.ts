@@ -9,7 +9,7 @@ const MEDIUM: ScheduleRecipe = {
     { epochs: 75, batch: 2560 },
     { epochs: 5, batch: 2048, fixres: { lr: 1e-3, lrPerBatch: 512 } },
   ],
-  optimizer: { lr: 0.1, lrPerBatch: 256, warmupEpochs: 5 },
+  optimizer: { lr: 0.1, lrPerBatch: 256, warmupEpochs: 5, schedule: 'cosine' },
 };
 const cosine = (share: number) => (1 + Math.cos(Math.PI * share)) / 2;
 

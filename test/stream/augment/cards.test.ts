@@ -14,5 +14,6 @@ test('every augmentation has a card beside its code, and every card its code', (
 });
 
 for (const card of files.filter((file) => file.endsWith('.md')))
-  test(`the card ${card} is whole, and its defaults are the recipe's`, async () =>
-    checkCard(await readFile(new URL(card, augment), 'utf8')));
+  test(`the card ${card} is whole, and its defaults are the recipe's`, async () => {
+    checkCard(await readFile(new URL(card, augment), 'utf8'));
+  });

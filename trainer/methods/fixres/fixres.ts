@@ -2,6 +2,7 @@
 // are trained, on images cropped as at test time.
 
 import type { Model, Parameter } from '../../model/model.ts';
+import { halfCosine } from '../schedule/schedule.ts';
 
 /** What a FixRes phase trains: the last norm's gamma and beta (its running statistics move too) and fc. */
 export function fixresParameters(model: Model): Parameter[] {
@@ -14,5 +15,5 @@ export function fixresLearningRate(
   batch: number,
   share: number,
 ): number {
-  return ((lr * batch) / lrPerBatch) * 0.5 * (1 + Math.cos(Math.PI * share));
+  return ((lr * batch) / lrPerBatch) * halfCosine(share, 1);
 }
