@@ -6,7 +6,8 @@ import type { NamedTensors, Shape4D, Tensor, Tensor2D, Tensor4D } from './backen
 import { named } from './backend/kernels.ts';
 import { normaliseImages, Ops } from './backend/ops.ts';
 import { Tape } from './backend/tape.ts';
-import { crossEntropy, softTargets } from './methods/label-smoothing/label-smoothing.ts';
+import { crossEntropy, smoothed } from './methods/label-smoothing/label-smoothing.ts';
+import { mixedTargets } from './methods/mixup/mixup.ts';
 import type { Mode, Model, Parameter } from './model/model.ts';
 
 /** One group's samples of a step, its lanes' chunks in order. */
@@ -44,7 +45,9 @@ export function uploadBatch(backend: Backend, group: GroupBatch, classes: number
   const pixels = images.length === 1 && only ? only : Buffer.concat(images);
   return {
     images: normaliseImages(backend, pixels, [samples, resolution, resolution, 3] satisfies Shape4D),
-    targets: softTargets(backend.tf, { labelA, labelB, lam }, classes, smoothing),
+    targets: backend.tf.tidy(() =>
+      smoothed(backend.tf, mixedTargets(backend.tf, { labelA, labelB, lam }, classes), smoothing),
+    ),
   };
 }
 

@@ -3,18 +3,14 @@
 import type { OptimizerRecipe } from '#stream';
 import type { Backend } from './backend/backend.ts';
 import { type NamedTensors, named } from './backend/kernels.ts';
+import { decays } from './methods/weight-decay/weight-decay.ts';
 import type { Parameter } from './model/model.ts';
 import { replace, type TrainState } from './state.ts';
 
 export type SgdOptions = Pick<OptimizerRecipe, 'momentum' | 'nesterov' | 'weightDecay' | 'decay'>;
 
-/** Weight decay is coupled: part of the gradient, before the momentum. `weights` leaves out norms and biases. */
-export function decays({ kind }: Pick<Parameter, 'kind'>, decay: OptimizerRecipe['decay']): boolean {
-  return decay === 'all' || kind === 'conv' || kind === 'fc-weight';
-}
-
 /**
- * One step for the given parameters: d = g + weightDecay·w; buffer ← momentum·buffer + d; w ← w − rate·(nesterov ?
+ * One step for the given parameters: d = g + weightDecay·w where the parameter decays; buffer ← momentum·buffer + d; w ← w − rate·(nesterov ?
  * d + momentum·buffer : buffer). The rate multiplies outside the buffer. A zero buffer makes the first step PyTorch's.
  */
 export function sgdStep(

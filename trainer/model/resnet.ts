@@ -1,10 +1,10 @@
 // ResNet (He 2015) with bottleneck or basic blocks, of any depth and width, with BlurPool or without.
 // Layout and names are torchvision's v1.5 (the stride sits on the 3×3 convolution); with BlurPool antialiased-cnns'.
 
-import { Fault } from '#shards';
 import type { ModelRecipe } from '#stream';
 import { named, type Tensor1D, type Tensor4D } from '../backend/kernels.ts';
-import { blurPool } from '../methods/blurpool/blurpool.ts';
+import { blurPool, checkBlurs } from '../methods/blurpool/blurpool.ts';
+import { firstLastGamma } from '../methods/zero-init-gamma/zero-init-gamma.ts';
 import type { Model, Parameter, ParameterKind, Pass, Start, Statistic } from './model.ts';
 
 type Layer = (pass: Pass, x: Tensor4D) => Tensor4D;
@@ -13,7 +13,7 @@ const EXPANSION = { bottleneck: 4, basic: 1 } as const;
 
 export function buildModel(recipe: ModelRecipe, classes: number): Model {
   const { block, layers, width, blurpool, zeroInitGamma } = recipe;
-  const builder = new Builder(blurpool, zeroInitGamma ? 0 : 1);
+  const builder = new Builder(blurpool, firstLastGamma(zeroInitGamma));
   const units = [builder.stem(width)];
   let input = width;
   layers.forEach((count, stage) => {
@@ -25,13 +25,7 @@ export function buildModel(recipe: ModelRecipe, classes: number): Model {
     }
   });
   builder.dense('fc', input, classes);
-  if (blurpool !== false && builder.blurs.length === 0)
-    throw new Fault({
-      code: 'blurpool-without-effect',
-      received: `blurpool: ${blurpool} and a model in which it replaces nothing`,
-      expected: 'at least one layer with a stride',
-      remedy: 'set blurpool: false',
-    });
+  checkBlurs(blurpool, builder.blurs);
   const { parameters, statistics, stateNames, blurs, lastNorm } = builder;
   return {
     recipe,
@@ -69,7 +63,7 @@ class Builder {
   readonly blurs: string[] = [];
   lastNorm = '';
   readonly #filter: number | false;
-  /** Where each block's last gamma starts: at 0 a block starts as the identity (Goyal 2017, §5.1). */
+  /** Where each block's last gamma starts. */
   readonly #lastGamma: number;
 
   constructor(filter: number | false, lastGamma: number) {

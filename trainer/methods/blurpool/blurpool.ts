@@ -4,6 +4,22 @@ import { Fault } from '#shards';
 import type { Matrix, Tensor4D } from '../../backend/kernels.ts';
 import type { Ops } from '../../backend/ops.ts';
 
+/**
+ * Whoever asks for BlurPool gets it: `blurs` are the names of the layers that it replaced. A ResNet of this project has
+ * at least the stem's; this keeps another layout from training without a blur, unsaid.
+ * @throws Fault `blurpool-without-effect`
+ */
+export function checkBlurs(size: number | false, blurs: readonly string[]): void {
+  if (size === false || blurs.length > 0) return;
+  throw new Fault({
+    code: 'blurpool-without-effect',
+    received: `blurpool: ${size} and a model in which it replaces nothing`,
+    expected: 'at least one layer with a stride',
+    remedy: 'set model.blurpool: false',
+    exit: 2,
+  });
+}
+
 /** One row of Pascal's triangle over its sum: [1, 3, 3, 1] / 8 for size 4. The 2-D filter is its outer product. */
 export function binomialFilter(size: number): Float64Array {
   let row = [1];
