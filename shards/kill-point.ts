@@ -13,7 +13,7 @@ const POINTS = {
   'before-ledger': "@lane/step: all the step's chunks are acknowledged; its ledger record is not appended",
   // trainer, one step
   'phase-switch': '@step: the first batch of a later phase is here; nothing is changed for it',
-  'fixres-start': "@step: FixRes' momentum is fresh; its first step is not done",
+  'fixres-start': "@step: FixRes' momentum is fresh, an average starts again; its first step is not done",
   'sam-before-second-pass': "@step: a group's (scope global: the step's) perturbed weights are made, and not used",
   'sam-in-second-pass': "@step: a group's second pass is done; what follows is not, the other groups' to begin with",
   'sam-after-second-pass': "@step: every group's second pass is done; the weights are not updated",

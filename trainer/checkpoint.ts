@@ -3,6 +3,8 @@
 //   OUT/checkpoint-STEP/              STEP with at least 8 digits: the number of steps done
 //     weights.safetensors             parameters and running statistics, F32, in PyTorch's names, order and layouts
 //     optimizer.safetensors           the momentum buffer of each parameter, under the parameter's name, same layouts
+//     ema.safetensors                 the average of parameters and running statistics, as weights.safetensors; only
+//                                     where the recipe has `ema`
 //     state.json                      canonical JSON and a newline: {classes, dataset, files: {FILE: sha256}, format,
 //                                     numerics, planHash, recipe, step, trainHash}
 //
@@ -28,11 +30,12 @@ import type { Numerics } from './backend/backend.ts';
 import { fromTorch, toTorch } from './model/layout.ts';
 import type { Model, Parameter } from './model/model.ts';
 import { buildModel } from './model/resnet.ts';
-import type { HostState } from './state.ts';
+import type { HostState, HostValues } from './state.ts';
 
 const FORMAT = 'medium-recipe/checkpoint@1';
 const WEIGHTS = 'weights.safetensors';
 const OPTIMIZER = 'optimizer.safetensors';
+const EMA = 'ema.safetensors';
 const STATE = 'state.json';
 const NAME = /^checkpoint-(\d{8,})$/;
 /** A folder under this ending is being written or removed; nobody reads it. */
@@ -56,7 +59,7 @@ const stateSchema = z.object({
     isa: z.string(),
     engine: z.string(),
   }),
-  files: z.object({ [WEIGHTS]: digest, [OPTIMIZER]: digest }),
+  files: z.object({ [WEIGHTS]: digest, [OPTIMIZER]: digest, [EMA]: digest.optional() }),
 });
 
 export interface Checkpoint {
@@ -75,7 +78,11 @@ export async function writeCheckpoint(out: string, checkpoint: Checkpoint, keep 
   const { state, model, recipe, dataset, planHash, trainHash, numerics } = checkpoint;
   const folder = join(out, `checkpoint-${String(state.step).padStart(8, '0')}`);
   const aside = folder + ASIDE;
+  const { average } = state;
+  if (Boolean(recipe.ema) !== (average !== null))
+    throw new Error('an average belongs to a recipe with ema, and to no other');
   const files = { [WEIGHTS]: encodeWeights(model, state), [OPTIMIZER]: encodeSlots(model, state) };
+  const ema = average && encodeWeights(model, average);
   const description: z.infer<typeof stateSchema> = {
     format: FORMAT,
     step: state.step,
@@ -85,13 +92,18 @@ export async function writeCheckpoint(out: string, checkpoint: Checkpoint, keep 
     recipe,
     dataset,
     numerics,
-    files: { [WEIGHTS]: sha256(files[WEIGHTS]), [OPTIMIZER]: sha256(files[OPTIMIZER]) },
+    files: {
+      [WEIGHTS]: sha256(files[WEIGHTS]),
+      [OPTIMIZER]: sha256(files[OPTIMIZER]),
+      ...(ema && { [EMA]: sha256(ema) }),
+    },
   };
   await rm(aside, { recursive: true, force: true });
   await mkdir(aside, { recursive: true });
   await writeFileDurably(join(aside, WEIGHTS), files[WEIGHTS]);
   killPoint('checkpoint-weights-written', state.step);
   await writeFileDurably(join(aside, OPTIMIZER), files[OPTIMIZER]);
+  if (ema) await writeFileDurably(join(aside, EMA), ema);
   await writeFileDurably(join(aside, STATE), `${canonicalJson(description)}\n`);
   await syncFolder(aside);
   killPoint('checkpoint-before-rename', state.step);
@@ -141,18 +153,22 @@ export async function readCheckpoint(folder: string): Promise<Checkpoint> {
   const description = parseState(folder, await read(folder, STATE));
   const recipe = parseRecipe(description.recipe, join(folder, STATE));
   const model = buildModel(recipe.model, description.classes);
-  const load = async (name: typeof WEIGHTS | typeof OPTIMIZER) => {
+  const { [EMA]: emaDigest } = description.files;
+  if (Boolean(recipe.ema) !== (emaDigest !== undefined))
+    throw damaged(
+      folder,
+      STATE,
+      `a recipe ${recipe.ema ? 'with' : 'without'} ema and files ${Object.keys(description.files).join(', ')}`,
+      `${EMA} exactly where the recipe has ema`,
+    );
+  const load = async (name: typeof WEIGHTS | typeof OPTIMIZER | typeof EMA) => {
     const bytes = await read(folder, name);
     const found = sha256(bytes);
     const expected = description.files[name];
     if (found !== expected) throw damaged(folder, name, `sha256 ${found}`, `sha256 ${expected}`);
     return decodeTensors(bytes).tensors;
   };
-  const [saved, savedSlots] = [await load(WEIGHTS), await load(OPTIMIZER)];
-  const weights: Record<string, Float32Array> = {};
-  const slots: Record<string, Float32Array> = {};
-  const statistics: Record<string, Float32Array> = {};
-  const values = (name: string, tensors: ReadonlyMap<string, RawTensor>, shape: readonly number[], file: string) => {
+  const value = (name: string, tensors: ReadonlyMap<string, RawTensor>, shape: readonly number[], file: string) => {
     const tensor = tensors.get(name);
     if (!tensor || tensor.shape.join() !== shape.join())
       throw damaged(
@@ -163,18 +179,30 @@ export async function readCheckpoint(folder: string): Promise<Checkpoint> {
       );
     return valuesOf(tensor, 'F32');
   };
-  for (const parameter of model.parameters) {
-    const { name, torchShape } = parameter;
-    weights[name] = fromTorch(parameter, values(name, saved, torchShape, WEIGHTS));
-    slots[name] = fromTorch(parameter, values(name, savedSlots, torchShape, OPTIMIZER));
-  }
-  for (const { name, channels } of model.statistics)
-    statistics[name] = Float32Array.from(values(name, saved, [channels], WEIGHTS));
+  const parameters = (tensors: ReadonlyMap<string, RawTensor>, file: string) =>
+    Object.fromEntries(
+      model.parameters.map((parameter) => [
+        parameter.name,
+        fromTorch(parameter, value(parameter.name, tensors, parameter.torchShape, file)),
+      ]),
+    );
+  const values = (tensors: ReadonlyMap<string, RawTensor>, file: string): HostValues => ({
+    weights: parameters(tensors, file),
+    statistics: Object.fromEntries(
+      model.statistics.map(({ name, channels }) => [name, Float32Array.from(value(name, tensors, [channels], file))]),
+    ),
+  });
   const { step, dataset, planHash, trainHash, numerics } = description;
-  return { state: { step, weights, statistics, slots }, model, recipe, dataset, planHash, trainHash, numerics };
+  const state = {
+    step,
+    ...values(await load(WEIGHTS), WEIGHTS),
+    slots: parameters(await load(OPTIMIZER), OPTIMIZER),
+    average: emaDigest === undefined ? null : values(await load(EMA), EMA),
+  };
+  return { state, model, recipe, dataset, planHash, trainHash, numerics };
 }
 
-function encodeWeights(model: Model, { weights, statistics }: HostState): Buffer {
+function encodeWeights(model: Model, { weights, statistics }: HostValues): Buffer {
   const parameters = new Map(model.parameters.map((parameter) => [parameter.name, parameter]));
   const tensors = model.stateNames.map((name) => {
     const parameter = parameters.get(name);

@@ -69,8 +69,8 @@ program
   .option('--json', 'print the result as one object on the last line', false)
   .action(async ({ json, ...options }) => {
     const result = await evaluateCheckpoint(options);
-    const { split, samples, resolution, cropRatio, top1, top5, loss, step } = result;
-    const where = `${split}, ${samples} samples at ${resolution} px, crop ratio ${cropRatio}, step ${step}`;
+    const { split, samples, resolution, cropRatio, top1, top5, loss, step, weights } = result;
+    const where = `${split}, ${samples} samples at ${resolution} px, crop ratio ${cropRatio}, step ${step}, ${weights} weights`;
     const text = `top-1 ${percent(top1)}, top-5 ${percent(top5)}, loss ${loss.toFixed(4)} (${where})`;
     process.stdout.write(`${json ? JSON.stringify(result) : text}\n`);
   });

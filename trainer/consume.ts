@@ -25,6 +25,7 @@ import { type DataReport, DataWait, dataLine } from './data-wait.ts';
 import { type EvaluationResult, evaluate } from './evaluate.ts';
 import { Journal, type JournalEntry } from './journal.ts';
 import { endsEpoch, train } from './loop.ts';
+import { evaluated } from './methods/ema/ema.ts';
 import { type ResolutionSwitch, resolutionSwitches } from './methods/progressive-resizing/progressive-resizing.ts';
 import type { Model } from './model/model.ts';
 import { buildModel } from './model/resnet.ts';
@@ -69,8 +70,8 @@ export interface ConsumeResult {
   readonly firstLoss: number | null;
   readonly finalLoss: number | null;
   readonly phases: readonly PhaseResult[];
-  /** The last evaluation on the val topic. */
-  readonly evaluation: EvaluationResult | null;
+  /** The last evaluation on the val topic, and of which weights: the moving average where the recipe has one. */
+  readonly evaluation: (EvaluationResult & { readonly weights: 'average' | 'live' }) | null;
   /** How long it waited for data, and for whom; null where this process trained less than two steps. */
   readonly data: DataReport | null;
   /** What the reading met: bytes, records skipped, seeks, and the transport's retries and reconnects. */
@@ -135,7 +136,7 @@ class Session {
   readonly #switches: readonly ResolutionSwitch[];
   #checkpointStep = 0;
   #toldAt = 0;
-  #evaluation: EvaluationResult | null = null;
+  #evaluation: ConsumeResult['evaluation'] = null;
 
   constructor(options: ConsumeOptions, feed: Feed, meta: RunMeta, collective: Collective, meeting: Meeting) {
     this.#options = options;
@@ -165,7 +166,7 @@ class Session {
     const model = buildModel(this.#recipe.model, dataset.classes.length);
     const state = checkpoint
       ? uploadState(backend, model, checkpoint.state)
-      : createState(backend, model, this.#recipe.seed);
+      : createState(backend, model, this.#recipe.seed, { average: this.#recipe.ema !== false });
     const trainer = await this.#share(backend, state);
     this.#checkpointStep = state.step;
     onLine(`${backend.name}, ${backend.numerics.threads} threads; step ${state.step} of ${plan.steps}`);
@@ -339,9 +340,10 @@ class Session {
         yield { images, labels: labelA, resolution };
       }
     }
-    this.#evaluation = await evaluate(backend, model, state, batches());
+    const { values, weights } = evaluated(state);
+    this.#evaluation = { ...(await evaluate(backend, model, values, batches())), weights };
     const { top1, loss, samples } = this.#evaluation;
-    const figures = `top-1 ${(100 * top1).toFixed(1)} %, loss ${loss.toFixed(4)} on ${samples} at ${resolution} px`;
+    const figures = `top-1 ${(100 * top1).toFixed(1)} %, loss ${loss.toFixed(4)} on ${samples} at ${resolution} px, ${weights} weights`;
     this.#options.onLine(`epoch ${epoch}: val ${figures}`);
   }
 

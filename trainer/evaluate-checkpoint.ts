@@ -5,6 +5,7 @@ import { evaluationSamples } from '#stream';
 import { checkBackendName, loadBackend } from './backend/backend.ts';
 import { latestCheckpoint, readCheckpoint } from './checkpoint.ts';
 import { type EvaluationResult, evaluate } from './evaluate.ts';
+import { evaluated } from './methods/ema/ema.ts';
 import { disposeState, uploadState } from './state.ts';
 
 export interface EvaluateOptions {
@@ -23,6 +24,8 @@ export interface EvaluateResult extends EvaluationResult {
   readonly split: Split;
   readonly resolution: number;
   readonly cropRatio: number;
+  /** The moving average where the checkpoint holds one. */
+  readonly weights: 'average' | 'live';
   readonly backend: string;
 }
 
@@ -39,7 +42,17 @@ export async function evaluateCheckpoint(options: EvaluateOptions): Promise<Eval
     for await (const { images, labelA } of evaluationSamples({ shards, split, resolution, cropRatio }))
       yield { images, labels: labelA, resolution };
   }
-  const scores = await evaluate(backend, model, state, batches());
+  const { values, weights } = evaluated(state);
+  const scores = await evaluate(backend, model, values, batches());
   disposeState(backend, state);
-  return { checkpoint: folder, step: host.step, split, resolution, cropRatio, backend: backend.name, ...scores };
+  return {
+    checkpoint: folder,
+    step: host.step,
+    split,
+    resolution,
+    cropRatio,
+    weights,
+    backend: backend.name,
+    ...scores,
+  };
 }

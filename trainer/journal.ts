@@ -17,6 +17,8 @@ export interface JournalEntry {
   readonly samples: number;
   /** Milliseconds that the trainer waited for data. */
   readonly waitMs: number;
+  /** ‖g‖₂ of the step's gradient before it was clipped; only where the recipe clips. */
+  readonly unclippedNorm?: number;
 }
 
 export class Journal {

@@ -4,6 +4,7 @@ import { killPoint } from '#shards';
 import { type Feed, type FeedBatch, type Plan, placeOf, type Recipe } from '#stream';
 import type { Backend } from './backend/backend.ts';
 import type { JournalEntry } from './journal.ts';
+import { restartAverage } from './methods/ema/ema.ts';
 import { phaseShare } from './methods/progressive-resizing/progressive-resizing.ts';
 import type { Model } from './model/model.ts';
 import type { Exchange } from './ranks/exchange.ts';
@@ -80,10 +81,11 @@ function oneStep(
   const options = stepOptions(recipe, phase.index, learningRate(recipe, phase.index, phaseShare(place)));
   if (options.fixres && step === phase.firstStep) {
     freshMomentum(backend, state);
+    if (state.average) restartAverage(backend, state.average, state);
     killPoint('fixres-start', step);
   }
   const { resolution } = phase;
-  const { loss } = trainStep(
+  const { loss, unclippedNorm } = trainStep(
     backend,
     model,
     state,
@@ -101,5 +103,6 @@ function oneStep(
     lr: options.learningRate,
     samples: phase.batch,
     waitMs: Math.round(waitMs * 10) / 10,
+    ...(unclippedNorm !== undefined && { unclippedNorm }),
   };
 }

@@ -1,30 +1,48 @@
-// What training changes: step, weights, BatchNorm's running statistics, the optimizer's slots; on the device, by name.
+// What training changes: step, weights, BatchNorm's running statistics, the optimizer's slots, an average; on the device, by name.
 
 import type { Backend } from './backend/backend.ts';
 import { type NamedTensors, named } from './backend/kernels.ts';
 import { initialValues } from './model/initial.ts';
 import type { Model } from './model/model.ts';
 
-/** Tensors belong to the state until they are replaced or `disposeState` is called. */
-export interface TrainState {
-  /** Steps done: the number of the next step. */
-  step: number;
+/** What a model computes with, on the device, by name. */
+export interface Values {
   readonly weights: NamedTensors;
   readonly statistics: NamedTensors;
+}
+
+/** Tensors belong to the state until they are replaced or `disposeState` is called. */
+export interface TrainState extends Values {
+  /** Steps done: the number of the next step. */
+  step: number;
   /** The momentum buffer of each parameter. */
   readonly slots: NamedTensors;
+  /** The exponential moving average of weights and statistics; null where the recipe has none. */
+  readonly average: Values | null;
 }
 
 /** The same in this process's memory, values in the memory layout (HWIO, [in, out]). */
-export interface HostState {
+export interface HostState extends HostValues {
   readonly step: number;
-  readonly weights: Readonly<Record<string, Float32Array>>;
-  readonly statistics: Readonly<Record<string, Float32Array>>;
   readonly slots: Readonly<Record<string, Float32Array>>;
+  readonly average: HostValues | null;
 }
 
-/** A new state; its weights depend only on the seed and the parameters' names. */
-export function createState(backend: Backend, model: Model, seed: number): TrainState {
+export interface HostValues {
+  readonly weights: Readonly<Record<string, Float32Array>>;
+  readonly statistics: Readonly<Record<string, Float32Array>>;
+}
+
+/**
+ * A new state; its weights depend only on the seed and the parameters' names. With `average` it has one, which starts as
+ * a copy of the weights and statistics.
+ */
+export function createState(
+  backend: Backend,
+  model: Model,
+  seed: number,
+  { average = false }: { readonly average?: boolean } = {},
+): TrainState {
   const weights: Record<string, Float32Array> = {};
   const slots: Record<string, Float32Array> = {};
   const statistics: Record<string, Float32Array> = {};
@@ -35,22 +53,29 @@ export function createState(backend: Backend, model: Model, seed: number): Train
   }
   for (const { name, kind, channels } of model.statistics)
     statistics[name] = new Float32Array(channels).fill(kind === 'variance' ? 1 : 0);
-  return uploadState(backend, model, { step: 0, weights, statistics, slots });
+  const start = { weights, statistics };
+  return uploadState(backend, model, { step: 0, ...start, slots, average: average ? start : null });
 }
 
 export function uploadState({ tf }: Backend, model: Model, host: HostState): TrainState {
-  const state: TrainState = { step: host.step, weights: {}, statistics: {}, slots: {} };
   const upload = (values: Float32Array | undefined, shape: readonly number[], name: string) => {
     if (!values) throw new Error(`no values for '${name}'`);
     return tf.keep(tf.tensor(values, [...shape], 'float32'));
   };
-  for (const { name, shape } of model.parameters) {
-    state.weights[name] = upload(host.weights[name], shape, name);
-    state.slots[name] = upload(host.slots[name], shape, name);
-  }
-  for (const { name, channels } of model.statistics)
-    state.statistics[name] = upload(host.statistics[name], [channels], name);
-  return state;
+  const parameters = (values: HostState['weights']): NamedTensors =>
+    Object.fromEntries(model.parameters.map(({ name, shape }) => [name, upload(values[name], shape, name)]));
+  const values = ({ weights, statistics }: HostValues): Values => ({
+    weights: parameters(weights),
+    statistics: Object.fromEntries(
+      model.statistics.map(({ name, channels }) => [name, upload(statistics[name], [channels], name)]),
+    ),
+  });
+  return {
+    step: host.step,
+    ...values(host),
+    slots: parameters(host.slots),
+    average: host.average && values(host.average),
+  };
 }
 
 export async function downloadState(state: TrainState): Promise<HostState> {
@@ -59,12 +84,15 @@ export async function downloadState(state: TrainState): Promise<HostState> {
     for (const [name, tensor] of Object.entries(tensors)) out[name] = (await tensor.data()) as Float32Array;
     return out;
   };
-  const [weights, statistics, slots] = [state.weights, state.statistics, state.slots].map(download);
+  const values = async ({ weights, statistics }: Values): Promise<HostValues> => ({
+    weights: await download(weights),
+    statistics: await download(statistics),
+  });
   return {
     step: state.step,
-    weights: (await weights) ?? {},
-    statistics: (await statistics) ?? {},
-    slots: (await slots) ?? {},
+    ...(await values(state)),
+    slots: await download(state.slots),
+    average: state.average && (await values(state.average)),
   };
 }
 
@@ -88,4 +116,5 @@ export function replace(
 
 export function disposeState({ tf }: Backend, state: TrainState): void {
   tf.dispose([state.weights, state.statistics, state.slots]);
+  if (state.average) tf.dispose([state.average.weights, state.average.statistics]);
 }

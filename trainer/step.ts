@@ -1,11 +1,13 @@
 // One training step: every group's gradients (SAM's second sweep included), their mean, the optimizer, the statistics.
 
 import { Fault, killPoint } from '#shards';
-import type { OptimizerRecipe, Recipe, SamRecipe } from '#stream';
+import type { ClipRecipe, OptimizerRecipe, Recipe, SamRecipe } from '#stream';
 import type { Backend } from './backend/backend.ts';
 import { type NamedTensors, named, type Tensor } from './backend/kernels.ts';
 import { type DeviceBatch, type GroupBatch, type GroupGradients, groupGradients, uploadBatch } from './gradients.ts';
+import { emaDecay, moveAverage } from './methods/ema/ema.ts';
 import { fixresParameters } from './methods/fixres/fixres.ts';
+import { clipByNorm } from './methods/gradient-clipping/gradient-clipping.ts';
 import { perturb, samFires } from './methods/sam/sam.ts';
 import type { Model, Parameter } from './model/model.ts';
 import { ALONE, type Exchange } from './ranks/exchange.ts';
@@ -23,13 +25,20 @@ export interface StepOptions {
   readonly labelSmoothing: number;
   /** Train only what FixRes trains, without SAM. */
   readonly fixres: boolean;
+  /** Off where it is not given. */
+  readonly clip?: ClipRecipe | false;
+  /** The share that the state's average keeps at this step; given exactly where the state has one. */
+  readonly emaDecay?: number;
 }
 
 /** The options of a step in phase `index`, from the recipe. */
 export function stepOptions(recipe: Recipe, index: number, learningRate: number): StepOptions {
-  const { optimizer, labelSmoothing, sam, phases } = recipe;
-  const fixres = phases[index]?.fixres !== undefined;
-  return { learningRate, optimizer, labelSmoothing, sam: fixres ? false : sam, fixres };
+  const { optimizer, labelSmoothing, sam, clip, ema, phases } = recipe;
+  const phase = phases[index];
+  if (!phase) throw new RangeError(`phase ${index} of ${phases.length}`);
+  const fixres = phase.fixres !== undefined;
+  const options = { learningRate, optimizer, labelSmoothing, sam: fixres ? (false as const) : sam, fixres, clip };
+  return ema ? { ...options, emaDecay: emaDecay(ema, phase.batch) } : options;
 }
 
 export interface StepResult {
@@ -37,6 +46,8 @@ export interface StepResult {
   readonly loss: number;
   /** ‖g‖₂ that SAM divided by (adaptive: ‖|w|·g‖₂), mean over the groups where each has its own; only where SAM fired. */
   readonly gradNorm?: number;
+  /** ‖g‖₂ of the step's gradient before it was clipped; only with `clip`. */
+  readonly unclippedNorm?: number;
 }
 
 /**
@@ -52,23 +63,32 @@ export function trainStep(
   options: StepOptions,
   exchange: Exchange = ALONE,
 ): StepResult {
+  const { average } = state;
+  const { emaDecay } = options;
+  if ((average === null) !== (emaDecay === undefined)) throw new Error('an average and its decay go together');
   return backend.tf.tidy(() => {
     const sweep = new Sweep(backend, model, state, groups, options, exchange);
-    const { gradients, statistics, loss, gradNorm } = sweep.run();
+    const { gradients, statistics, loss, gradNorm, unclippedNorm } = sweep.run();
     sgdStep(backend, state, sweep.trained, gradients, options.learningRate, options.optimizer);
     for (const means of statistics) moveStatistics(backend, state, means);
+    if (average && emaDecay !== undefined) moveAverage(backend, average, state, emaDecay);
     state.step++;
-    return gradNorm === null ? { loss } : { loss, gradNorm };
+    return {
+      loss,
+      ...(gradNorm !== null && { gradNorm }),
+      ...(unclippedNorm !== null && { unclippedNorm }),
+    };
   });
 }
 
 interface SweepResult {
-  /** Mean over groups. */
+  /** Mean over groups, clipped where that is asked for. */
   readonly gradients: NamedTensors;
   /** The groups' mean batch statistics, once for each pass that moves the running ones. */
   readonly statistics: NamedTensors[];
   readonly loss: number;
   readonly gradNorm: number | null;
+  readonly unclippedNorm: number | null;
 }
 
 /** All passes over the groups of one step; changes nothing of the state. */
@@ -130,8 +150,9 @@ class Sweep {
     const losses = this.#ofAllGroups(this.#losses);
     const norms = fires && sam.scope === 'group' ? this.#ofAllGroups(this.#norms) : this.#norms;
     const mean = (values: readonly number[]) => values.reduce((total, value) => total + value, 0) / values.length;
+    const gradients = losses.length === 1 ? sum : scaled(this.#backend, sum, 1 / losses.length);
     return {
-      gradients: losses.length === 1 ? sum : scaled(this.#backend, sum, 1 / losses.length),
+      ...this.#clipped(gradients),
       statistics: (fires && sam.bnSecondPass ? [first, second] : [first]).map((groups) => this.#meanOf(groups)),
       loss: mean(losses),
       gradNorm: fires ? mean(norms) : null,
@@ -193,6 +214,14 @@ class Sweep {
     const found = groupGradients(this.#backend, this.#model, batch, values, this.trained, mode);
     statistics.push(found.batchStatistics);
     return found;
+  }
+
+  #clipped(gradients: NamedTensors): Pick<SweepResult, 'gradients' | 'unclippedNorm'> {
+    const { clip = false } = this.#options;
+    if (!clip) return { gradients, unclippedNorm: null };
+    const { clipped, norm } = clipByNorm(this.#backend.tf, gradients, clip.norm);
+    this.#backend.tf.dispose(gradients);
+    return { gradients: clipped, unclippedNorm: this.#finite(norm, 'gradient') };
   }
 
   #perturbed(gradients: NamedTensors, sam: SamRecipe): NamedTensors {

@@ -11,37 +11,37 @@ import { parseRecipe, type Recipe } from '#stream';
 import {
   buildModel,
   type Checkpoint,
+  createState,
   disposeState,
   downloadState,
   type HostState,
   latestCheckpoint,
   type Model,
   readCheckpoint,
+  type TrainState,
   trainStep,
   uploadState,
   writeCheckpoint,
 } from '#trainer';
+import { emaDecay } from '../../trainer/methods/ema/ema.ts';
 import { sizeOf } from '../../trainer/model/initial.ts';
 import { anyBackend } from './backends.ts';
-import { freshState, noiseBatch, smallModel, valuesOf, WITH_SAM } from './training.ts';
+import { noiseBatch, smallModel, WITH_SAM } from './training.ts';
 
 const FILES = ['optimizer.safetensors', 'state.json', 'weights.safetensors'];
 const goldenFile = (name: string) => new URL(`../../../test/golden/checkpoint/${name}`, import.meta.url);
 const golden = (name: string) => readFile(goldenFile(name));
 
 /** Values that float32 holds exactly, other ones in every tensor. */
-function someState(model: Model, step: number): HostState {
+function someState(model: Model, step: number, { average = false } = {}): HostState {
   let next = step;
   const fill = (length: number) => Float32Array.from({ length }, () => ((next++ * 37) % 1009) / 64 - 8);
   const record = (entries: readonly (readonly [string, number])[]) =>
     Object.fromEntries(entries.map(([name, length]) => [name, fill(length)]));
   const parameters = model.parameters.map(({ name, shape }) => [name, sizeOf(shape)] as const);
-  return {
-    step,
-    weights: record(parameters),
-    statistics: record(model.statistics.map(({ name, channels }) => [name, channels] as const)),
-    slots: record(parameters),
-  };
+  const statistics = model.statistics.map(({ name, channels }) => [name, channels] as const);
+  const values = () => ({ weights: record(parameters), statistics: record(statistics) });
+  return { step, ...values(), slots: record(parameters), average: average ? values() : null };
 }
 
 /** The golden recipe, as it was when the bytes were made: keys that recipes get later do not change it. */
@@ -50,7 +50,7 @@ const RECIPE = JSON.parse(String(await golden('state.json'))).recipe as Recipe;
 function someCheckpoint(step: number, recipe = RECIPE): Checkpoint {
   const model = buildModel(recipe.model, 2);
   return {
-    state: someState(model, step),
+    state: someState(model, step, { average: Boolean(recipe.ema) }),
     model,
     recipe,
     dataset: { sha256: '01'.repeat(32), counts: { train: 12, val: 3 } },
@@ -130,38 +130,96 @@ test('what is written is read back to the bit, with the model it belongs to', as
   });
 });
 
-test('a training resumed from a checkpoint goes on to the same bits', async () => {
+test('a training resumed from a checkpoint goes on to the same bits, with an average and without', async () => {
   const backend = await anyBackend();
   const model = smallModel();
-  const steps = (state: ReturnType<typeof freshState>, from: number, to: number) => {
-    for (let step = from; step < to; step++) trainStep(backend, model, state, [noiseBatch(step)], WITH_SAM);
-  };
-  const through = freshState(backend, model);
-  steps(through, 0, 4);
-  const stopped = freshState(backend, model);
-  steps(stopped, 0, 2);
-  await inFolder(async (out) => {
-    const { numerics } = backend;
-    const state = await downloadState(stopped);
-    await writeCheckpoint(out, {
-      ...someCheckpoint(2),
-      state,
-      model,
-      recipe: { ...RECIPE, model: model.recipe },
-      numerics,
+  for (const ema of [false, { halfLifeImages: 6 }] as const) {
+    const options = ema ? { ...WITH_SAM, emaDecay: emaDecay(ema, 4) } : WITH_SAM;
+    const steps = (state: TrainState, from: number, to: number) => {
+      for (let step = from; step < to; step++) trainStep(backend, model, state, [noiseBatch(step)], options);
+    };
+    const start = () => createState(backend, model, 11, { average: ema !== false });
+    const before = backend.tf.memory().numTensors;
+    const through = start();
+    steps(through, 0, 4);
+    const stopped = start();
+    steps(stopped, 0, 2);
+    await inFolder(async (out) => {
+      const { numerics } = backend;
+      const state = await downloadState(stopped);
+      await writeCheckpoint(out, {
+        ...someCheckpoint(2),
+        state,
+        model,
+        recipe: { ...RECIPE, model: model.recipe, ema },
+        numerics,
+      });
+      const folder = await latestCheckpoint(out);
+      assert.ok(folder);
+      const resumed = uploadState(backend, model, (await readCheckpoint(folder)).state);
+      assert.equal(resumed.step, 2);
+      steps(resumed, 2, 4);
+      assert.equal(resumed.average === null, ema === false);
+      assert.deepEqual(await downloadState(resumed), await downloadState(through));
+      disposeState(backend, resumed);
     });
-    const folder = await latestCheckpoint(out);
-    assert.ok(folder);
-    const resumed = uploadState(backend, model, (await readCheckpoint(folder)).state);
-    assert.equal(resumed.step, 2);
-    steps(resumed, 2, 4);
-    assert.deepEqual(valuesOf(resumed.weights), valuesOf(through.weights));
-    assert.deepEqual(valuesOf(resumed.statistics), valuesOf(through.statistics));
-    assert.deepEqual(valuesOf(resumed.slots), valuesOf(through.slots));
-    disposeState(backend, resumed);
+    disposeState(backend, through);
+    disposeState(backend, stopped);
+    assert.equal(backend.tf.memory().numTensors, before);
+  }
+});
+
+const WITH_EMA = parseRecipe({ ...RECIPE, ema: { halfLifeImages: 64 } }, 'the golden recipe with ema');
+
+test('an average is written beside the weights, under the same names, and read back to the bit', async () => {
+  await inFolder(async (out) => {
+    const written = someCheckpoint(7, WITH_EMA);
+    assert.ok(written.state.average);
+    const folder = await writeCheckpoint(out, written);
+    assert.deepEqual((await readdir(folder)).sort(), ['ema.safetensors', ...FILES]);
+    assert.deepEqual((await readCheckpoint(folder)).state, written.state);
+    const names = async (file: string) => [...decodeTensors(await readFile(join(folder, file))).tensors.keys()];
+    assert.deepEqual(await names('ema.safetensors'), await names('weights.safetensors'));
   });
-  disposeState(backend, through);
-  disposeState(backend, stopped);
+});
+
+test('an average without a recipe for it, or the other way round, is refused; so is a damaged one', async () => {
+  const withoutEma = parseRecipe(RECIPE, 'the golden recipe');
+  const state = (folder: string) => join(folder, 'state.json');
+  const rewrite = async (folder: string, change: (description: Record<string, unknown>) => void) => {
+    const description = JSON.parse(await readFile(state(folder), 'utf8'));
+    change(description);
+    await writeFile(state(folder), JSON.stringify(description));
+  };
+  const cases: [recipe: Recipe, file: string, harm: (folder: string) => Promise<void>][] = [
+    [WITH_EMA, 'ema.safetensors', (folder) => appendFile(join(folder, 'ema.safetensors'), 'x')],
+    [WITH_EMA, 'ema.safetensors', (folder) => rm(join(folder, 'ema.safetensors'))],
+    [
+      WITH_EMA,
+      'state.json',
+      (folder) => rewrite(folder, (description) => Object.assign(description, { recipe: withoutEma })),
+    ],
+    [
+      withoutEma,
+      'state.json',
+      (folder) => rewrite(folder, (description) => Object.assign(description, { recipe: WITH_EMA })),
+    ],
+  ];
+  for (const [recipe, file, harm] of cases)
+    await inFolder(async (out) => {
+      const folder = await writeCheckpoint(out, someCheckpoint(1, recipe));
+      await harm(folder);
+      await assert.rejects(
+        readCheckpoint(folder),
+        (error) =>
+          error instanceof Fault &&
+          /^checkpoint-(damaged|missing)$/.test(error.code) &&
+          error.received.includes(join(folder, file)),
+      );
+      const written = someCheckpoint(2, recipe);
+      const other = recipe.ema ? withoutEma : WITH_EMA;
+      await assert.rejects(writeCheckpoint(out, { ...written, recipe: other }), /an average belongs/);
+    });
 });
 
 test('the newest two are kept; a half-written one is never taken', async () => {

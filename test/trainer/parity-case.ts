@@ -106,7 +106,7 @@ function initialState(model: Model, uniform: Uniform): HostState {
       new Float32Array(channels).fill(kind === 'variance' ? 1 : 0),
     ]),
   );
-  return { step: 0, weights, statistics, slots };
+  return { step: 0, weights, statistics, slots, average: null };
 }
 
 function batchOf({ batch, res, classes }: ParityFile['case'], uniform: Uniform, step: number): GroupBatch {

@@ -6,6 +6,17 @@ import { named } from '../backend/kernels.ts';
 import { type HostState, replace, type TrainState } from '../state.ts';
 import type { Collective } from './collective.ts';
 
+/** All that a state holds by name; every rank has an average or none, as they agree on the recipe. */
+function partsOf<Part>(state: {
+  readonly weights: Part;
+  readonly slots: Part;
+  readonly statistics: Part;
+  readonly average: { readonly weights: Part; readonly statistics: Part } | null;
+}): Part[] {
+  const { weights, slots, statistics, average } = state;
+  return [weights, slots, statistics, ...(average ? [average.weights, average.statistics] : [])];
+}
+
 /** Puts rank 0's values in the place of the others'; `step` is rank 0's. */
 export function broadcastState(
   { rank, broadcast }: Collective,
@@ -13,7 +24,7 @@ export function broadcastState(
   state: TrainState,
   step: number,
 ): void {
-  for (const tensors of [state.weights, state.slots, state.statistics])
+  for (const tensors of partsOf(state))
     for (const name of Object.keys(tensors)) {
       const tensor = named(tensors, name);
       const values = rank === 0 ? tensor.dataSync<'float32'>() : new Float32Array(tensor.size);
@@ -24,9 +35,9 @@ export function broadcastState(
 }
 
 /** sha256 of all values. */
-export function stateDigest({ weights, slots, statistics }: HostState): string {
+export function stateDigest(state: HostState): string {
   const hash = createHash('sha256');
-  for (const values of [weights, slots, statistics].flatMap((tensors) => Object.values(tensors)))
+  for (const values of partsOf(state).flatMap((part) => Object.values(part)))
     hash.update(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
   return hash.digest('hex');
 }
