@@ -100,32 +100,38 @@ suite('ranks', { timeout }, () => {
       createHash('sha256')
         .update(await readFile(join(folder, file)))
         .digest('hex');
-    const digests = [await sha256('weights.safetensors'), await sha256('optimizer.safetensors')];
+    const files = (await readdir(folder)).filter((file) => file.endsWith('.safetensors')).sort();
+    const digests = await Promise.all(files.map(async (file) => [file, await sha256(file)]));
     return { journal, digests };
   }
 
   const times = (ranks: number, args: readonly string[]) => Array.from({ length: ranks }, () => args);
 
-  test('SAM over all groups: 1, 2 and 4 ranks, the same losses and weights', requirement('mpi'), async () => {
-    const sam = { rho: 0.05, scope: 'global', bnSecondPass: true };
-    await withStream(recipeWith({ lanes: 4, groups: 4, sam }), async (stream) => {
-      await stream.produce();
-      const one = stream.consume();
-      await alone(stream.url, one.out);
-      const expected = await resultOf(one.out);
-      assert.equal(expected.journal.length, STEPS);
-      for (const ranks of [2, 4]) {
-        const { out, args } = stream.consume('--json', '--ranks', String(ranks));
-        const end = await startRanks(times(ranks, args)).ended;
-        assert.equal(end.code, 0, end.stderr);
-        const [line, ...more] = end.stdout.trim().split('\n');
-        assert.deepEqual(more, [], 'rank 0 alone prints the result');
-        const result = JSON.parse(line ?? '');
-        assert.deepEqual([result.rank, result.ranks, result.evaluation.samples], [0, ranks, 18]);
-        assert.deepEqual(await resultOf(out), expected);
-      }
-    });
-  });
+  test(
+    'SAM over all groups, clipped: 1, 2 and 4 ranks, the same losses, norms and weights',
+    requirement('mpi'),
+    async () => {
+      const sam = { rho: 0.05, scope: 'global', bnSecondPass: true };
+      await withStream(recipeWith({ lanes: 4, groups: 4, sam, clip: { norm: 1 } }), async (stream) => {
+        await stream.produce();
+        const one = stream.consume();
+        await alone(stream.url, one.out);
+        const expected = await resultOf(one.out);
+        assert.equal(expected.journal.length, STEPS);
+        assert.ok(expected.journal.every(({ unclippedNorm }) => unclippedNorm > 0));
+        for (const ranks of [2, 4]) {
+          const { out, args } = stream.consume('--json', '--ranks', String(ranks));
+          const end = await startRanks(times(ranks, args)).ended;
+          assert.equal(end.code, 0, end.stderr);
+          const [line, ...more] = end.stdout.trim().split('\n');
+          assert.deepEqual(more, [], 'rank 0 alone prints the result');
+          const result = JSON.parse(line ?? '');
+          assert.deepEqual([result.rank, result.ranks, result.evaluation.samples], [0, ranks, 18]);
+          assert.deepEqual(await resultOf(out), expected);
+        }
+      });
+    },
+  );
 
   /** Produces the first `steps` at 32 px in every lane, and no more. */
   async function produceSteps({ transport, produce }: Stream, steps: number): Promise<void> {
@@ -165,43 +171,52 @@ suite('ranks', { timeout }, () => {
     return heard;
   }
 
-  test('SAM by group: 3 ranks killed, 2 stopped, 1 to the end is as 1 without a stop', requirement('mpi'), async () => {
-    const sam = { rho: 0.05, scope: 'group', adaptive: true };
-    await withStream(recipeWith({ lanes: 6, groups: 6, sam }), async (stream) => {
-      await produceSteps(stream, 5);
-      const { out, args } = stream.consume('--resume');
+  test(
+    'SAM by group, EMA: 3 ranks killed, 2 stopped, 1 to the end is as 1 without a stop',
+    requirement('mpi'),
+    async () => {
+      const sam = { rho: 0.05, scope: 'group', adaptive: true };
+      await withStream(recipeWith({ lanes: 6, groups: 6, sam, ema: { halfLifeImages: 48 } }), async (stream) => {
+        await produceSteps(stream, 5);
+        const { out, args } = stream.consume('--resume');
 
-      const killed = startRanks(times(3, args));
-      const killedSays = listening(killed);
-      const first = await ProgressWatch.open(stream.transport, RUN);
-      await untilTheyWait(killed, first, 3);
-      await first.close();
-      process.kill(processOf(killedSays.text, 1), 'SIGKILL');
-      assert.notEqual((await killed.ended).code, 0);
-      // mpirun ends the others, and may be gone before they are.
-      for (const rank of [0, 2]) await gone(processOf(killedSays.text, rank));
-      assert.match((await latestCheckpoint(out)) ?? '', /checkpoint-00000004$/);
+        const killed = startRanks(times(3, args));
+        const killedSays = listening(killed);
+        const first = await ProgressWatch.open(stream.transport, RUN);
+        await untilTheyWait(killed, first, 3);
+        await first.close();
+        process.kill(processOf(killedSays.text, 1), 'SIGKILL');
+        assert.notEqual((await killed.ended).code, 0);
+        // mpirun ends the others, and may be gone before they are.
+        for (const rank of [0, 2]) await gone(processOf(killedSays.text, rank));
+        assert.match((await latestCheckpoint(out)) ?? '', /checkpoint-00000004$/);
 
-      const stopped = startRanks(times(2, args));
-      const stoppedSays = listening(stopped);
-      const second = await ProgressWatch.open(stream.transport, RUN);
-      await untilTheyWait(stopped, second, 2);
-      assert.deepEqual(second.trainers.map(({ rank }) => rank).sort(), [0, 1], 'rank 2 is not waited for');
-      await second.close();
-      // Rank 0, too, waits for data that does not come.
-      process.kill(processOf(stoppedSays.text, 1), 'SIGTERM');
-      const end = await stopped.ended;
-      assert.equal(end.code, 1, end.stderr);
-      assert.equal(end.stderr.match(/^error interrupted: a signal to stop at step 5 of 9/gm)?.length, 2, end.stderr);
-      assert.ok(existsSync(join(out, 'checkpoint-00000005')));
+        const stopped = startRanks(times(2, args));
+        const stoppedSays = listening(stopped);
+        const second = await ProgressWatch.open(stream.transport, RUN);
+        await untilTheyWait(stopped, second, 2);
+        assert.deepEqual(second.trainers.map(({ rank }) => rank).sort(), [0, 1], 'rank 2 is not waited for');
+        await second.close();
+        // Rank 0, too, waits for data that does not come.
+        process.kill(processOf(stoppedSays.text, 1), 'SIGTERM');
+        const end = await stopped.ended;
+        assert.equal(end.code, 1, end.stderr);
+        assert.equal(end.stderr.match(/^error interrupted: a signal to stop at step 5 of 9/gm)?.length, 2, end.stderr);
+        assert.ok(existsSync(join(out, 'checkpoint-00000005')));
 
-      await stream.produce();
-      await alone(stream.url, out);
-      const whole = stream.consume();
-      await alone(stream.url, whole.out);
-      assert.deepEqual(await resultOf(out), await resultOf(whole.out));
-    });
-  });
+        await stream.produce();
+        await alone(stream.url, out);
+        const whole = stream.consume();
+        await alone(stream.url, whole.out);
+        const expected = await resultOf(whole.out);
+        assert.deepEqual(
+          expected.digests.map(([file]) => file),
+          ['ema.safetensors', 'optimizer.safetensors', 'weights.safetensors'],
+        );
+        assert.deepEqual(await resultOf(out), expected);
+      });
+    },
+  );
 
   test('ranks that disagree end with the key that differs, and train nothing', requirement('mpi'), async () => {
     await withStream(recipeWith({ lanes: 4, groups: 4 }), async (stream) => {
