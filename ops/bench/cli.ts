@@ -24,6 +24,18 @@ interface PeersFlags extends Flags {
   readonly chart?: string;
 }
 
+interface RecipeFlags {
+  readonly seeds: number;
+  readonly recipe: string;
+  readonly backend: string;
+  readonly parallel: number;
+  readonly pytorch: boolean;
+  readonly python?: string;
+  readonly out: string;
+  readonly resume: boolean;
+  readonly json?: true;
+}
+
 const CHART = ['--chart <file>', 'the SVG to write, of the loaders'] as const;
 
 const interrupted = (signal: string) =>
@@ -150,6 +162,26 @@ export function benchCommand(): Command {
       const { kafkaReport } = await import('./kafka-report.ts');
       const result = await benchKafka({ ...flags, say, signal: interruption(interrupted) });
       process.stdout.write(`${json ? JSON.stringify(result) : kafkaReport(result)}\n`);
+    });
+
+  bench
+    .command('recipe')
+    .description('what each method of a recipe is worth on the photos, over several seeds; the same in PyTorch')
+    .option('--seeds <n>', 'of stream and weights: 0 … n − 1', wholeNumber('--seeds', 1), 5)
+    .option('--recipe <name>', 'a name of stream/recipes, or a file', 'quickstart')
+    .option('--backend <name>', 'auto, tfjs-node or wasm', 'auto')
+    .option('--parallel <n>', 'trainers at once', wholeNumber('--parallel', 1), availableParallelism())
+    .option('--pytorch', 'the recipe beside PyTorch on the same records; ends with 1 where they differ', false)
+    .option('--python <path>', 'an interpreter with torch, numpy and safetensors; default one in the cache, 5 GB')
+    .option('--out <dir>', 'keeps each result', 'runs/bench-recipe')
+    .option('--resume', 'go on with the results that --out holds', false)
+    .option('--json', 'end with the result as one JSON object')
+    .action(async ({ json, python, ...flags }: RecipeFlags) => {
+      const { benchRecipe } = await import('./recipe.ts');
+      const { recipeReport } = await import('./recipe-report.ts');
+      const result = await benchRecipe({ ...flags, python: python ?? null, say, signal: interruption(interrupted) });
+      process.stdout.write(`${json ? JSON.stringify(result) : recipeReport(result)}\n`);
+      if (result.parity?.pass === false) process.exitCode = 1;
     });
 
   addLoader('loaders', 'our pool beside torchvision, webdataset, DALI and FFCV on the same JPEGs')

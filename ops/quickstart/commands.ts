@@ -12,6 +12,8 @@ export interface CommandOptions {
   readonly onLine: (line: string) => void;
   /** Stops the command. */
   readonly signal: AbortSignal;
+  /** Beside this process's own environment. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export interface RunningCommand {
@@ -30,11 +32,14 @@ const GREETING = /absl::InitializeLog|oneDNN custom operations are on/;
 export function startCommand(
   name: CommandName,
   args: readonly string[],
-  { onLine, signal }: CommandOptions,
+  { onLine, signal, env = {} }: CommandOptions,
 ): RunningCommand {
   signal.throwIfAborted();
   const file = fileURLToPath(new URL(`../../${name}/cli.js`, import.meta.url));
-  const child = spawn(process.execPath, [file, ...args, '--json'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [file, ...args, '--json'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  });
   createInterface({ input: child.stderr }).on('line', (line) => {
     if (!GREETING.test(line)) onLine(line);
   });
