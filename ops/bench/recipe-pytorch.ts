@@ -50,7 +50,7 @@ export async function writeInitialCheckpoint(
 ): Promise<string> {
   const backend = await loadBackend(backendName);
   const model = buildModel(recipe.model, dataset.classes.length);
-  const state = createState(backend, model, recipe.seed);
+  const state = createState(backend, model, recipe.seed, { average: recipe.ema !== false });
   const host = await downloadState(state);
   disposeState(backend, state);
   const { sha256, counts } = dataset;
@@ -77,9 +77,9 @@ export interface PythonStep {
 export async function runTrainPy(
   python: string,
   args: readonly string[],
-  signal: AbortSignal,
+  { signal, env = process.env }: { signal?: AbortSignal; env?: NodeJS.ProcessEnv },
 ): Promise<readonly PythonStep[]> {
-  const child = spawn(python, [SCRIPT, ...args], { stdio: ['ignore', 'pipe', 'pipe'], signal });
+  const child = spawn(python, [SCRIPT, ...args], { stdio: ['ignore', 'pipe', 'pipe'], signal, env });
   const orphan = () => child.kill('SIGKILL');
   process.once('exit', orphan);
   const steps: PythonStep[] = [];
@@ -123,7 +123,7 @@ export async function trainInPytorch(
   await runCommand('stream', ['replay', ...run, '--verify', '--to', records], options);
   const started = performance.now();
   const args = ['--checkpoint', checkpoint, '--records', records, '--threads', String(threads)];
-  const steps = await runTrainPy(python, args, options.signal);
+  const steps = await runTrainPy(python, args, { signal: options.signal });
   const seconds = (performance.now() - started) / 1000;
   await rm(folder, { recursive: true });
   const msPerStep = resolvePlan(recipe, dataset).phases.map(({ firstStep, epochs, stepsPerEpoch }) => {

@@ -45,8 +45,7 @@ function row(name: string, settings: Partial<RecipeRow> = {}): RecipeRow {
   return { name, stream: [], train: [], note: null, ...settings };
 }
 
-function average({ ema, phases }: Recipe & { ema?: object | false }): RecipeRow | false {
-  if (ema === undefined) return false;
+function average({ ema, phases }: Recipe): RecipeRow {
   if (ema) return row('without EMA', { train: ['ema=false'] });
   const images = HALF_LIFE_STEPS * (phases.at(-1)?.batch ?? 0);
   return row('with EMA', { train: [`ema={halfLifeImages: ${images}}`], note: `half-life ${images} images` });

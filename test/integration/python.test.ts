@@ -1,17 +1,13 @@
 // Python trains on the same topics: ops/python reads a live run from a real broker as we do, to the byte, and its loss falls.
 
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, describe, it, type TestContext } from 'node:test';
+import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
-import { cacheRoot } from '#ops';
-import { Fault } from '#shards';
-import { pythonWith } from '../../ops/bench/python.ts';
+import { runTrainPy, writeInitialCheckpoint } from '../../ops/bench/recipe-pytorch.ts';
 import { encodeLedger, type LedgerRecord } from '../../stream/ledger.ts';
 import { type RunMeta, readMeta } from '../../stream/meta.ts';
 import { lanesOfRank } from '../../stream/ranks.ts';
@@ -26,9 +22,9 @@ import { packPhotos, temporaryFolder } from '../packed.ts';
 import { requirement } from '../requirements.ts';
 import { smallRecipe } from '../stream/fixtures.ts';
 import { produceSmall, recordsOf } from '../stream/producing.ts';
+import { type Python, READER, readerPython, torchPython } from '../torch-python.ts';
 
 const fromRoot = (path: string) => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
-const READER = fromRoot('ops/python');
 const SCRIPT = fromRoot('test/integration/read_stream.py');
 const CONSUME = join(READER, 'consume.py');
 const say = (line: string) => process.stderr.write(`${line}\n`);
@@ -42,55 +38,6 @@ interface PythonStep {
   readonly shape: readonly number[];
   readonly pixels?: readonly (readonly number[])[];
   readonly targets?: readonly (readonly number[])[];
-}
-
-/** An interpreter with what it finds its modules by. */
-interface Python {
-  readonly file: string;
-  readonly env: NodeJS.ProcessEnv;
-}
-
-/** The interpreter that has the reader's packages, all but torch, which weighs gigabytes; skips aloud where pip gets none. */
-async function readerPython(t: TestContext): Promise<Python | null> {
-  const pins = (await readFile(join(READER, 'requirements.txt'), 'utf8')).split('\n').filter((line) => line !== '');
-  const small = pins.filter((pin) => !pin.startsWith('torch=='));
-  assert.equal(small.length, pins.length - 1);
-  try {
-    return { file: await pythonWith(small, say), env: { ...process.env, PYTHONDONTWRITEBYTECODE: '1' } };
-  } catch (error) {
-    if (!(error instanceof Fault)) throw error;
-    say(`SKIPPED: ${error.message}`);
-    t.skip(error.message);
-    return null;
-  }
-}
-
-/** Fast: torch itself takes seconds to import. */
-const FINDS_TORCH =
-  'import confluent_kafka, safetensors.numpy, importlib.util as u; exit(u.find_spec("torch") is None)';
-
-/** An interpreter of the machine or of the cache that has torch, with the reader's packages; skips aloud where none has. */
-async function torchPython(t: TestContext, reader: Python): Promise<Python | null> {
-  const environments = join(cacheRoot(), 'python');
-  const cached = existsSync(environments) ? await readdir(environments) : [];
-  const { stdout } = await promisify(execFile)(reader.file, [
-    '-c',
-    'import sysconfig; print(sysconfig.get_path("purelib"))',
-  ]);
-  const env = { ...reader.env, PYTHONPATH: stdout.trim() };
-  for (const file of ['python3', ...cached.map((name) => join(environments, name, 'bin', 'python'))]) {
-    const there = await promisify(execFile)(file, ['-c', FINDS_TORCH], {
-      env,
-    }).then(
-      () => true,
-      () => false,
-    );
-    if (there) return { file, env };
-  }
-  const reason = `no python3 here imports torch: pip install -r ${READER}/requirements.txt`;
-  say(`SKIPPED: ${reason}`);
-  t.skip(reason);
-  return null;
 }
 
 interface Ended {
@@ -343,5 +290,15 @@ describe('Python', requirement('kafka'), () => {
     const [early, late] = [mean(losses.slice(0, 6)), mean(losses.slice(-12))];
     say(`loss in Python: ${early.toFixed(3)} at first, ${late.toFixed(3)} in the end`);
     assert.ok(late < 0.85 * early, `loss ${early} at first, ${late} in the end`);
+
+    // Our own recipe in PyTorch: the topics are what the files of a replay are.
+    const initial = await writeInitialCheckpoint(temporaryFolder(), learnable, meta.dataset, 'auto');
+    const of = async (...source: string[]) => {
+      const steps = await runTrainPy(python.file, ['--checkpoint', initial, '--steps', '3', ...source], python);
+      return steps.map(({ loss }) => loss);
+    };
+    const fromKafka = await of('--run', run, '--transport', broker.transport);
+    assert.equal(fromKafka.length, 3);
+    assert.deepEqual(fromKafka, await of('--records', folder));
   });
 });
