@@ -1,6 +1,6 @@
 // One training of `ops bench recipe`, by the commands that people type, and the streams that several trainings share.
 
-import { appendFile, readFile, rm } from 'node:fs/promises';
+import { appendFile, readFile, rm, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Manifest, readManifest } from '#shards';
 import { planHashOf, type Recipe, resolvePlan, trainHashOf, withSettings } from '#stream';
@@ -142,13 +142,14 @@ export function folderOf({ who, seed, planHash, trainHash }: Job, { out }: Place
 
 const resultsIn = (out: string) => join(out, 'results.jsonl');
 
-/** Those of an earlier, interrupted benchmark; none where there was none. A line cut short by its end does not count. */
+/** Those of an earlier, interrupted benchmark; none where there was none. A line that its end cut short goes. */
 export async function earlierTrainings(out: string): Promise<Training[]> {
   const text = await readFile(resultsIn(out), 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return '';
     throw error;
   });
   const whole = text.slice(0, text.lastIndexOf('\n') + 1);
+  if (whole.length < text.length) await truncate(resultsIn(out), Buffer.byteLength(whole));
   return whole
     .split('\n')
     .filter((line) => line !== '')

@@ -292,7 +292,8 @@ describe('Python', requirement('kafka'), () => {
     assert.ok(late < 0.85 * early, `loss ${early} at first, ${late} in the end`);
 
     // Our own recipe in PyTorch: the topics are what the files of a replay are.
-    const initial = await writeInitialCheckpoint(temporaryFolder(), learnable, meta.dataset, 'auto');
+    const model = { ...learnable.model, layers: [1, 1, 1, 1], width: 4, blurpool: 2 } satisfies Recipe['model'];
+    const initial = await writeInitialCheckpoint(temporaryFolder(), { ...learnable, model }, meta.dataset, 'auto');
     const of = async (...source: string[]) => {
       const steps = await runTrainPy(python.file, ['--checkpoint', initial, '--steps', '3', ...source], python);
       return steps.map(({ loss }) => loss);

@@ -1,12 +1,15 @@
 // The parts of `ops bench recipe`: rows switch off what they say and nothing else; statistics with known figures.
 
 import assert from 'node:assert/strict';
+import { stat, truncate } from 'node:fs/promises';
+import { join } from 'node:path';
 import { it } from 'node:test';
 import { loadRecipe, planHashOf, type Recipe, resolvePlan, withSettings } from '#stream';
 import { rowsOf, WHOLE } from '../../../ops/bench/recipe-rows.ts';
 import { parityOf, rowScores, wordOf } from '../../../ops/bench/recipe-scores.ts';
 import { equalWithin2, pairedDifference, spread, wilson } from '../../../ops/bench/recipe-statistics.ts';
-import type { Training } from '../../../ops/bench/recipe-trainings.ts';
+import { earlierTrainings, keepTraining, type Training } from '../../../ops/bench/recipe-trainings.ts';
+import { temporaryFolder } from '../../packed.ts';
 
 const near = (actual: number, expected: number, tolerance = 5e-4) =>
   assert.ok(Math.abs(actual - expected) <= tolerance, `${actual}, not ${expected}`);
@@ -142,6 +145,23 @@ it('a row is compared with the whole recipe by seed, measure by measure', () => 
     () => rowScores(row, [training(row.name, 0, 1, { val: null })], whole.slice(0, 1), 18),
     /not evaluated/,
   );
+});
+
+it('a benchmark that goes on has every whole result, and not the line that its end cut short', async () => {
+  const out = temporaryFolder();
+  assert.deepEqual(await earlierTrainings(out), []);
+  const [first, second, third] = [1, 2, 3].map((loss, seed) => training(WHOLE, seed, loss)) as [
+    Training,
+    Training,
+    Training,
+  ];
+  await keepTraining(out, first);
+  await keepTraining(out, second);
+  const file = join(out, 'results.jsonl');
+  await truncate(file, (await stat(file)).size - 5);
+  assert.deepEqual(await earlierTrainings(out), [first]);
+  await keepTraining(out, third);
+  assert.deepEqual(await earlierTrainings(out), [first, third]);
 });
 
 it('PyTorch passes by its first steps and by the mean of its last fifty', () => {
