@@ -1,0 +1,34 @@
+// The evaluation after an epoch: the run's own val split, at the resolution that the epoch trained at.
+
+import { killPoint } from '#shards';
+import type { Feed } from '#stream';
+import type { Backend } from './backend/backend.ts';
+import { type EvaluationResult, evaluate } from './evaluate.ts';
+import { evaluated } from './methods/ema/ema.ts';
+import type { Model } from './model/model.ts';
+import type { TrainState } from './state.ts';
+
+export interface EpochEvaluationOptions {
+  readonly feed: Pick<Feed, 'evaluation'>;
+  readonly backend: Backend;
+  readonly model: Model;
+  readonly state: TrainState;
+}
+
+/** A result, and of which weights: the moving average where the recipe has one. */
+export type EpochEvaluation = EvaluationResult & { readonly weights: 'average' | 'live' };
+
+export async function evaluateEpoch(
+  { feed, backend, model, state }: EpochEvaluationOptions,
+  epoch: number,
+  resolution: number,
+): Promise<EpochEvaluation> {
+  async function* batches() {
+    for await (const { images, labelA } of feed.evaluation(resolution)) {
+      killPoint('evaluation', epoch);
+      yield { images, labels: labelA, resolution };
+    }
+  }
+  const { values, weights } = evaluated(state);
+  return { ...(await evaluate(backend, model, values, batches())), weights };
+}
