@@ -31,6 +31,7 @@ export {
 export * from './resolution.ts';
 export * from './safetensors.ts';
 export * from './sample.ts';
+export * from './shell.ts';
 export * from './tar.ts';
 export * from './wasm.ts';
 export * from './worker-pool.ts';

@@ -7,7 +7,7 @@
 import { Fault } from './errors.ts';
 
 /** Every point: its place, what is done by then and what is not. A thread counts for itself. */
-const POINTS = {
+export const KILL_POINTS = {
   // stream; a val split's step is -1
   'chunk-appended': '@lane/step/chunk: the chunk is acknowledged; what follows it is not appended',
   'before-ledger': "@lane/step: all the step's chunks are acknowledged; its ledger record is not appended",
@@ -23,11 +23,16 @@ const POINTS = {
   evaluation: '@epoch: a batch of the val split is here; it is not scored',
   'evaluation-done': "@epoch: the whole val split is scored; the epoch's checkpoint is not begun",
   'checkpoint-weights-written': '@step: the weights are durable aside; slots and state are not written',
+  'checkpoint-state-written': '@step: weights, slots and state are durable aside; their sums are not written',
   'checkpoint-before-rename': '@step: the checkpoint is whole and durable aside; it has no name yet',
   'checkpoint-renamed': '@step: the checkpoint has its name; older ones are there, and the log does not know of it',
+  'best-marked': '@step: best.json is right again; no older checkpoint is removed',
+  'checkpoint-removing': '@step, that of an old checkpoint: it has lost its name; its files are there',
+  'checkpoints-pruned': '@step: only the checkpoints that stay are there; the log does not know of the new one',
+  'progress-reported': '@step: the log knows how far the trainer is',
 } as const;
 
-export type KillPoint = keyof typeof POINTS;
+export type KillPoint = keyof typeof KILL_POINTS;
 
 const wanted = process.env['MEDIUM_RECIPE_KILL_AT'];
 let reached = 0;
@@ -40,11 +45,11 @@ export function killPoint(point: KillPoint, ...place: readonly number[]): void {
 function countTo(setting: string, point: KillPoint, place: readonly number[]): void {
   const [, name = '', within = '', times = '1'] =
     /^([a-z-]+)(?:@(-?\d+(?:\/-?\d+)*))?(?::([1-9]\d*))?$/.exec(setting) ?? [];
-  if (!Object.hasOwn(POINTS, name))
+  if (!Object.hasOwn(KILL_POINTS, name))
     throw new Fault({
       code: 'kill-point-unknown',
       received: `MEDIUM_RECIPE_KILL_AT=${setting}`,
-      expected: `NAME, NAME@PLACE or NAME:K with a name of ${Object.keys(POINTS).join(', ')}`,
+      expected: `NAME, NAME@PLACE or NAME:K with a name of ${Object.keys(KILL_POINTS).join(', ')}`,
       remedy: 'correct the variable; outside of fault tests, unset it',
       exit: 2,
     });

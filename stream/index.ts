@@ -37,4 +37,4 @@ export {
 } from './recipe.ts';
 export type { ChunkTask, SampleTask } from './render.ts';
 export { topicsOf } from './topics.ts';
-export { openTransport } from './transport/index.ts';
+export { openTransport, transportArgument } from './transport/index.ts';

@@ -6,13 +6,13 @@
 //     ema.safetensors                 the average of parameters and running statistics, as weights.safetensors; only
 //                                     where the recipe has `ema`
 //     state.json                      canonical JSON and a newline: {classes, dataset, files: {FILE: sha256}, format,
-//                                     numerics, planHash, recipe, step, trainHash}
+//                                     numerics, planHash, recipe, step, trainHash}, and `score` after an evaluation
+//     SHA256SUMS                      of all files above, state.json too; older checkpoints have none
 //
 // Recipe and dataset give back plan and model, so that a refused resume can name the first key that differs.
 
-import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { z } from 'zod';
 import {
   canonicalJson,
@@ -27,6 +27,7 @@ import {
 } from '#shards';
 import { type DatasetIdentity, parseRecipe, type Recipe } from '#stream';
 import type { Numerics } from './backend/backend.ts';
+import { readSums, SUMS, sha256, sumOf, sumsText } from './checksums.ts';
 import { fromTorch, toTorch } from './model/layout.ts';
 import type { Model, Parameter } from './model/model.ts';
 import { buildModel } from './model/resnet.ts';
@@ -38,8 +39,21 @@ const OPTIMIZER = 'optimizer.safetensors';
 const EMA = 'ema.safetensors';
 const STATE = 'state.json';
 const NAME = /^checkpoint-(\d{8,})$/;
-/** A folder under this ending is being written or removed; nobody reads it. */
-const ASIDE = '.tmp';
+/** What has this ending is being written or removed; nobody reads it. */
+export const ASIDE = '.tmp';
+
+const scoreSchema = z.object({
+  /** Of the epoch that it ended. */
+  epoch: z.int().min(0),
+  resolution: z.int().positive(),
+  samples: z.int().min(0),
+  top1: z.number(),
+  top5: z.number(),
+  loss: z.number(),
+});
+
+/** An evaluation on the run's val split. */
+export type Score = z.infer<typeof scoreSchema>;
 
 const digest = z.string().regex(/^[0-9a-f]{64}$/);
 const stateSchema = z.object({
@@ -60,7 +74,9 @@ const stateSchema = z.object({
     engine: z.string(),
   }),
   files: z.object({ [WEIGHTS]: digest, [OPTIMIZER]: digest, [EMA]: digest.optional() }),
+  score: scoreSchema.optional(),
 });
+type Description = z.infer<typeof stateSchema>;
 
 export interface Checkpoint {
   readonly state: HostState;
@@ -71,11 +87,13 @@ export interface Checkpoint {
   readonly planHash: string;
   readonly trainHash: string;
   readonly numerics: Numerics;
+  /** Of this state, where it was evaluated. */
+  readonly score?: Score;
 }
 
-/** Writes OUT/checkpoint-STEP and removes all but the newest `keep`. Returns the folder. Equal input, equal bytes. */
-export async function writeCheckpoint(out: string, checkpoint: Checkpoint, keep = 2): Promise<string> {
-  const { state, model, recipe, dataset, planHash, trainHash, numerics } = checkpoint;
+/** Writes OUT/checkpoint-STEP and returns the folder. Equal input, equal bytes. */
+export async function writeCheckpoint(out: string, checkpoint: Checkpoint): Promise<string> {
+  const { state, model, recipe, dataset, planHash, trainHash, numerics, score } = checkpoint;
   const folder = join(out, `checkpoint-${String(state.step).padStart(8, '0')}`);
   const aside = folder + ASIDE;
   const { average } = state;
@@ -83,7 +101,7 @@ export async function writeCheckpoint(out: string, checkpoint: Checkpoint, keep 
     throw new Error('an average belongs to a recipe with ema, and to no other');
   const files = { [WEIGHTS]: encodeWeights(model, state), [OPTIMIZER]: encodeSlots(model, state) };
   const ema = average && encodeWeights(model, average);
-  const description: z.infer<typeof stateSchema> = {
+  const description: Description = {
     format: FORMAT,
     step: state.step,
     planHash,
@@ -97,47 +115,54 @@ export async function writeCheckpoint(out: string, checkpoint: Checkpoint, keep 
       [OPTIMIZER]: sha256(files[OPTIMIZER]),
       ...(ema && { [EMA]: sha256(ema) }),
     },
+    ...(score && { score }),
   };
+  const text = `${canonicalJson(description)}\n`;
   await rm(aside, { recursive: true, force: true });
   await mkdir(aside, { recursive: true });
   await writeFileDurably(join(aside, WEIGHTS), files[WEIGHTS]);
   killPoint('checkpoint-weights-written', state.step);
   await writeFileDurably(join(aside, OPTIMIZER), files[OPTIMIZER]);
   if (ema) await writeFileDurably(join(aside, EMA), ema);
-  await writeFileDurably(join(aside, STATE), `${canonicalJson(description)}\n`);
+  await writeFileDurably(join(aside, STATE), text);
+  killPoint('checkpoint-state-written', state.step);
+  await writeFileDurably(join(aside, SUMS), sumsText({ ...description.files, [STATE]: sha256(text) }));
   await syncFolder(aside);
   killPoint('checkpoint-before-rename', state.step);
   // A folder of this step is there only when a run was resumed behind it; its bytes are to be replaced.
-  await remove(folder);
+  await removeCheckpoint(folder);
   await rename(aside, folder);
   await syncFolder(out);
   killPoint('checkpoint-renamed', state.step);
-  for (const old of (await checkpointsIn(out)).slice(0, -keep)) await remove(old);
   return folder;
 }
 
 /** Takes the name away first, so that a removal cut short leaves nothing that looks whole. */
-async function remove(folder: string): Promise<void> {
+export async function removeCheckpoint(folder: string): Promise<void> {
   const doomed = `${folder}.old${ASIDE}`;
   try {
     await rename(folder, doomed);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
+  killPoint('checkpoint-removing', stepOf(folder));
   await rm(doomed, { recursive: true, force: true });
 }
 
 /** Whole checkpoints of OUT, oldest first; none where OUT does not exist. */
-async function checkpointsIn(out: string): Promise<string[]> {
+export async function checkpointsIn(out: string): Promise<string[]> {
   const names = await readdir(out).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return [];
     throw error;
   });
-  const stepOf = (name: string) => Number(NAME.exec(name)?.[1]);
   return names
     .filter((name) => NAME.test(name))
     .sort((a, b) => stepOf(a) - stepOf(b))
     .map((name) => join(out, name));
+}
+
+function stepOf(folder: string): number {
+  return Number(NAME.exec(basename(folder))?.[1]);
 }
 
 /** The newest checkpoint's folder, or null. */
@@ -150,7 +175,7 @@ export async function latestCheckpoint(out: string): Promise<string | null> {
  * @throws Fault `checkpoint-missing`, `checkpoint-damaged` (names the file), `checkpoint-format`.
  */
 export async function readCheckpoint(folder: string): Promise<Checkpoint> {
-  const description = parseState(folder, await read(folder, STATE));
+  const description = await readDescription(folder);
   const recipe = parseRecipe(description.recipe, join(folder, STATE));
   const model = buildModel(recipe.model, description.classes);
   const { [EMA]: emaDigest } = description.files;
@@ -193,13 +218,14 @@ export async function readCheckpoint(folder: string): Promise<Checkpoint> {
     ),
   });
   const { step, dataset, planHash, trainHash, numerics } = description;
+  const { score } = description;
   const state = {
     step,
     ...values(await load(WEIGHTS), WEIGHTS),
     slots: parameters(await load(OPTIMIZER), OPTIMIZER),
     average: emaDigest === undefined ? null : values(await load(EMA), EMA),
   };
-  return { state, model, recipe, dataset, planHash, trainHash, numerics };
+  return { state, model, recipe, dataset, planHash, trainHash, numerics, ...(score && { score }) };
 }
 
 function encodeWeights(model: Model, { weights, statistics }: HostValues): Buffer {
@@ -224,8 +250,23 @@ function rawTensor(name: string, parameter: Parameter | undefined, values: Float
   return { name, dtype: 'F32', shape: parameter?.torchShape ?? [values.length], data };
 }
 
-function sha256(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
+/** The score that a checkpoint was saved with; null where it was not evaluated. Checks state.json, not the tensors. */
+export async function readScore(folder: string): Promise<Score | null> {
+  return (await readDescription(folder)).score ?? null;
+}
+
+async function readDescription(folder: string): Promise<Description> {
+  const bytes = await read(folder, STATE);
+  const sums = await readSums(folder);
+  if (sums === null) return parseState(folder, bytes);
+  const found = sha256(bytes);
+  const expected = sumOf(sums, STATE);
+  if (found !== expected)
+    throw damaged(folder, STATE, `sha256 ${found}`, `sha256 ${expected ?? '(none)'}, as in ${SUMS}`);
+  const description = parseState(folder, bytes);
+  const text = sumsText({ ...description.files, [STATE]: found });
+  if (sums !== text) throw damaged(folder, SUMS, `other sums than ${STATE} has`, 'the same');
+  return description;
 }
 
 async function read(folder: string, name: string): Promise<Buffer> {
@@ -269,6 +310,7 @@ function damaged(folder: string, file: string, received: string, expected: strin
     code: 'checkpoint-damaged',
     received: `${join(folder, file)}: ${received}`,
     expected,
-    remedy: 'remove this folder and resume from the checkpoint before it',
+    remedy:
+      'remove this folder and start again with --resume: it goes on from the checkpoint before it, or from step 0, to the same bits; where the log no longer holds the steps since then, the trainer names the command that makes them again',
   });
 }

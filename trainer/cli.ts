@@ -6,6 +6,7 @@ import { interruption, runProgram, SPLITS, wholeNumber } from '#shards';
 import { parseSetting } from '#stream';
 import { type ConsumeOptions, consume } from './consume.ts';
 import { evaluateCheckpoint } from './evaluate-checkpoint.ts';
+import { KEEP } from './kept-checkpoints.ts';
 
 const GIB = 1024 ** 3;
 const say = (line: string) => process.stderr.write(`${line}\n`);
@@ -37,6 +38,12 @@ program
   .option('--rank <r>', "this process's rank under mpirun; default MPI's own", wholeNumber('--rank', 0))
   .option('--ranks <n>', 'how many trainers share the stream; default as mpirun started', wholeNumber('--ranks', 1))
   .option('--resume', 'go on from the newest checkpoint in OUT, from step 0 if there is none', false)
+  .option(
+    '--keep <k>',
+    'how many of the newest checkpoints stay; the best one stays too',
+    wholeNumber('--keep', 1),
+    KEEP,
+  )
   .option('--allow-other-numerics', 'resume under another backend, library, thread count, processor or V8', false)
   .option('--wait <seconds>', 'how long to wait for a run that nobody has begun', wholeNumber('--wait', 0), 300)
   .option('--prefetch <bytes>', 'most bytes of batches read ahead', wholeNumber('--prefetch', 1), GIB)

@@ -25,6 +25,8 @@ export interface ConsumeOptions {
   /** Changes to the recipe outside the planHash, each KEY=VALUE. */
   readonly settings: readonly string[];
   readonly resume: boolean;
+  /** How many of the newest checkpoints stay, beside the best; default 3. */
+  readonly keep?: number | undefined;
   /** Resume although backend, library, threads or processor differ: the curve is then not the same to the bit. */
   readonly allowOtherNumerics: boolean;
   /** How long to wait for a run that nobody has begun. */

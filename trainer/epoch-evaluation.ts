@@ -1,11 +1,12 @@
 // The evaluation after an epoch: the run's own val split, at the resolution that the epoch trained at.
 
-import { killPoint } from '#shards';
+import { Fault, killPoint } from '#shards';
 import type { Feed } from '#stream';
 import type { Backend } from './backend/backend.ts';
 import { type EvaluationResult, evaluate } from './evaluate.ts';
 import { evaluated } from './methods/ema/ema.ts';
 import type { Model } from './model/model.ts';
+import { NotFinite } from './not-finite.ts';
 import type { TrainState } from './state.ts';
 
 export interface EpochEvaluationOptions {
@@ -18,6 +19,7 @@ export interface EpochEvaluationOptions {
 /** A result, and of which weights: the moving average where the recipe has one. */
 export type EpochEvaluation = EvaluationResult & { readonly weights: 'average' | 'live' };
 
+/** @throws NotFinite `logits-not-finite`: the last step's update overflowed. */
 export async function evaluateEpoch(
   { feed, backend, model, state }: EpochEvaluationOptions,
   epoch: number,
@@ -30,5 +32,15 @@ export async function evaluateEpoch(
     }
   }
   const { values, weights } = evaluated(state);
-  return { ...(await evaluate(backend, model, values, batches())), weights };
+  try {
+    return { ...(await evaluate(backend, model, values, batches())), weights };
+  } catch (error) {
+    if (!(error instanceof Fault) || error.code !== 'logits-not-finite') throw error;
+    throw new NotFinite({
+      code: error.code,
+      what: `an evaluation's ${error.received}`,
+      step: state.step - 1,
+      cause: error,
+    });
+  }
 }

@@ -1,6 +1,12 @@
 // The door of the room: what the other rooms may use.
 export * from './backend/backend.ts';
-export * from './checkpoint.ts';
+export {
+  type Checkpoint,
+  latestCheckpoint,
+  readCheckpoint,
+  type Score,
+  writeCheckpoint,
+} from './checkpoint.ts';
 export type { ConsumeResult } from './consume.ts';
 export * from './evaluate.ts';
 export type { EvaluateResult } from './evaluate-checkpoint.ts';

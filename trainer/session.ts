@@ -2,6 +2,7 @@
 
 import { checkStepBound, type Feed, type Recipe, type RunMeta, trainPartOf } from '#stream';
 import { type Backend, loadBackend } from './backend/backend.ts';
+import { readSums, SUMS } from './checksums.ts';
 import { withCleanup } from './cleanup.ts';
 import type { ConsumeOptions, ConsumeResult } from './consume.ts';
 import { interrupted } from './interrupted.ts';
@@ -44,6 +45,8 @@ export class Session {
     checkStepBound(plan, prefetchBytes, '--prefetch');
     checkGroups(this.#recipe, ranks);
     const checkpoint = folder && (await checkpointOf(folder, meta, this.#recipe));
+    if (folder && (await readSums(folder)) === null)
+      onLine(`${folder} has no ${SUMS}, as older ones: whether its state.json is whole is not known`);
     const backend = await loadBackend(name);
     if (backend.note) onLine(backend.note);
     const other = checkpoint && otherNumerics(backend.numerics, checkpoint.numerics, options);

@@ -1,6 +1,6 @@
 // One training step: every group's gradients (SAM's second sweep included), their mean, the optimizer, the statistics.
 
-import { Fault, killPoint } from '#shards';
+import { killPoint } from '#shards';
 import type { ClipRecipe, OptimizerRecipe, Recipe, SamRecipe } from '#stream';
 import type { Backend } from './backend/backend.ts';
 import { type NamedTensors, named, type Tensor } from './backend/kernels.ts';
@@ -10,6 +10,8 @@ import { fixresParameters } from './methods/fixres/fixres.ts';
 import { clipByNorm } from './methods/gradient-clipping/gradient-clipping.ts';
 import { perturb, samFires } from './methods/sam/sam.ts';
 import type { Model, Parameter } from './model/model.ts';
+import { normOf } from './norm.ts';
+import { NotFinite } from './not-finite.ts';
 import { ALONE, type Exchange } from './ranks/exchange.ts';
 import { sgdStep } from './sgd.ts';
 import { replace, type TrainState } from './state.ts';
@@ -53,7 +55,7 @@ export interface StepResult {
 /**
  * Runs one step on `groups`, those of the global batch that this rank owns, one after another; the unit of BatchNorm and
  * gradient is the group. Moves `state` to the next step, alike at every rank.
- * @throws Fault `loss-not-finite`, `gradient-not-finite`: the state is then as it was before the step.
+ * @throws NotFinite `loss-not-finite`, `gradient-not-finite`: the state is then as it was before the step.
  */
 export function trainStep(
   backend: Backend,
@@ -103,6 +105,8 @@ class Sweep {
   /** Of this rank's groups, as are the statistics; the norm of scope `global` is that of all groups. */
   readonly #losses: number[] = [];
   readonly #norms: number[] = [];
+  /** Whose pass runs, counted over all ranks; null outside of a pass. */
+  #group: number | null = null;
   #sums = 0;
 
   constructor(
@@ -184,11 +188,13 @@ class Sweep {
     const { labelSmoothing } = this.#options;
     const tree = new TreeSum(this.#backend.tf, this.#exchange.firstGroup);
     this.#exchange.telling(() => {
-      for (const group of this.#groups) {
+      for (const [i, group] of this.#groups.entries()) {
+        this.#group = this.#exchange.firstGroup + i;
         const batch = uploadBatch(this.#backend, group, this.#model.classes, labelSmoothing);
         tree.push(gradientsOf(batch));
         this.#backend.tf.dispose([batch.images, batch.targets]);
       }
+      this.#group = null;
     });
     return this.#exchange.total(this.#backend.tf, tree, this.#state.step, this.#sums++);
   }
@@ -196,14 +202,14 @@ class Sweep {
   /** At w. */
   #first(batch: DeviceBatch, statistics: NamedTensors[]): NamedTensors {
     const found = this.#pass(batch, this.#state.weights, statistics);
-    this.#losses.push(this.#finite(found.loss, 'loss'));
+    this.#losses.push(this.#checked(found));
     return found.gradients;
   }
 
   /** At w + e. */
   #second(batch: DeviceBatch, weights: NamedTensors, statistics: NamedTensors[]): NamedTensors {
     const found = this.#pass(batch, { ...this.#state.weights, ...weights }, statistics);
-    this.#finite(found.loss, 'loss');
+    this.#checked(found);
     killPoint('sam-in-second-pass', this.#state.step);
     return found.gradients;
   }
@@ -231,16 +237,24 @@ class Sweep {
     return perturbed;
   }
 
+  /** A pass's loss, once it and the gradients are known to be finite: here it is still known which group's they are. */
+  #checked({ loss, gradients }: GroupGradients): number {
+    const value = this.#finite(loss, 'loss');
+    const norm = normOf(this.#backend.tf, gradients);
+    this.#finite(norm, 'gradient');
+    norm.dispose();
+    return value;
+  }
+
   #finite(scalar: Tensor, what: 'loss' | 'gradient'): number {
     const [value = Number.NaN] = scalar.dataSync();
-    if (!Number.isFinite(value))
-      throw new Fault({
-        code: `${what}-not-finite`,
-        received: `a ${what}${what === 'gradient' ? ' norm' : ''} of ${value} at step ${this.#state.step}`,
-        expected: 'a finite number',
-        remedy: 'lower the learning rate or lengthen the warm-up, and resume from the last checkpoint',
-      });
-    return value;
+    if (Number.isFinite(value)) return value;
+    throw new NotFinite({
+      code: `${what}-not-finite`,
+      what: `a ${what}${what === 'gradient' ? ' norm' : ''} of ${value}`,
+      step: this.#state.step,
+      group: this.#group,
+    });
   }
 }
 

@@ -3,6 +3,7 @@
 import { killPoint } from '#shards';
 import { type FeedBatch, lanesOfRank, type Recipe, topicsOf, untilAborted } from '#stream';
 import type { Backend } from './backend/backend.ts';
+import type { Score } from './checkpoint.ts';
 import { CheckpointKeeper } from './checkpoint-keeper.ts';
 import { withCleanup } from './cleanup.ts';
 import type { ConsumeResult } from './consume.ts';
@@ -13,6 +14,7 @@ import { Journal } from './journal.ts';
 import { endingLines, StepLines } from './lines.ts';
 import { endsEpoch, train } from './loop.ts';
 import type { Model } from './model/model.ts';
+import { explained, NotFinite } from './not-finite.ts';
 import { exchangeOf } from './ranks/exchange.ts';
 import { Reporting } from './reporting.ts';
 import type { Joined } from './session.ts';
@@ -61,6 +63,7 @@ export class Training {
     const { rank, ranks } = collective;
     const journal = rank === 0 ? await this.#openJournal() : null;
     const trained = async () => {
+      await this.#keeper.open();
       await this.#report(state.step);
       const groups = recipe.groups / ranks;
       const lanes = lanesOfRank(plan, rank, ranks);
@@ -72,7 +75,7 @@ export class Training {
       };
       const reporting = new Reporting({ state, feed: waits, write: (step) => this.#report(step) });
       const train = async () => {
-        await this.#train(journal, reporting.failure);
+        await this.#train(journal, reporting.failure).catch((error) => this.#explain(error));
         if (meeting.stopped) await this.#keeper.save(journal);
         await this.#lastReport(reporting);
       };
@@ -93,6 +96,15 @@ export class Training {
       onLine(`the journal holds ${held}, the checkpoint resumes at ${step}: those between are lost to it`);
     }
     return journal;
+  }
+
+  /** Says of a number that is not finite where the run met it. @throws */
+  #explain(error: unknown): never {
+    if (!(error instanceof NotFinite)) throw error;
+    const { meta, recipe, options } = this.#options;
+    const { run, transport, out } = options;
+    const { plan } = meta;
+    throw explained(error, { run, transport, out, plan, groups: recipe.groups, checkpointStep: this.#keeper.step });
   }
 
   #train(journal: Journal | null, failure: AbortSignal): Promise<void> {
@@ -122,9 +134,9 @@ export class Training {
         mark = performance.now();
       },
       onEpoch: async (epoch, resolution) => {
-        if (collective.rank === 0) await this.#evaluate(epoch, resolution);
+        const score = collective.rank === 0 ? await this.#evaluate(epoch, resolution) : undefined;
         killPoint('evaluation-done', epoch);
-        await this.#keeper.save(journal);
+        await this.#keeper.save(journal, score);
         mark = performance.now();
       },
     });
@@ -141,11 +153,12 @@ export class Training {
     return (await meeting.meet(ready(), options.signal)) && batch;
   }
 
-  async #evaluate(epoch: number, resolution: number): Promise<void> {
+  async #evaluate(epoch: number, resolution: number): Promise<Score> {
     this.#evaluation = await evaluateEpoch(this.#options, epoch, resolution);
-    const { top1, loss, samples, weights } = this.#evaluation;
+    const { top1, top5, loss, samples, weights } = this.#evaluation;
     const figures = `top-1 ${(100 * top1).toFixed(1)} %, loss ${loss.toFixed(4)} on ${samples} at ${resolution} px, ${weights} weights`;
     this.#options.options.onLine(`epoch ${epoch}: val ${figures}`);
+    return { epoch, resolution, samples, top1, top5, loss };
   }
 
   /** A signal's end does not wait for a log that is gone: the checkpoint is written, producers keep what they knew. */
@@ -162,9 +175,10 @@ export class Training {
       options.onLine(`step ${step} is not reported: the log gave no answer in ${LAST_REPORT_MS / 1000} s`);
   }
 
-  #report(step: number): Promise<void> {
+  async #report(step: number): Promise<void> {
     const { feed, trainer, collective } = this.#options;
     const { rank } = collective;
-    return feed.report({ trainer, rank, consumedStep: step - 1, checkpointStep: this.#keeper.step });
+    await feed.report({ trainer, rank, consumedStep: step - 1, checkpointStep: this.#keeper.step });
+    killPoint('progress-reported', step);
   }
 }

@@ -1,6 +1,6 @@
 // Opens the log that a URL names: `log:DIR` or `kafka://host:port,…`.
 
-import { Fault } from '#shards';
+import { Fault, shellWord } from '#shards';
 import type { Transport, TransportOptions } from './transport.ts';
 
 export type {
@@ -39,7 +39,7 @@ export async function openTransport(url: string, options: TransportOptions = {})
 
 /** `--transport URL` as a person can paste it into a shell. */
 export function transportArgument({ url }: Pick<Transport, 'url'>): string {
-  return `--transport ${/^[\w:/.,@%+=-]*$/.test(url) ? url : `'${url.replaceAll("'", `'\\''`)}'`}`;
+  return `--transport ${shellWord(url)}`;
 }
 
 /** A URL as it may be shown: what stands before an @ or after a ? may be a password. */

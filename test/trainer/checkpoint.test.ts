@@ -1,7 +1,7 @@
-// Checkpoints: golden bytes (the format is final), round trips to the bit, damage, and what is kept.
+// Checkpoints: golden bytes (the format is final), round trips to the bit, damage.
 
 import assert from 'node:assert/strict';
-import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -14,9 +14,7 @@ import {
   createState,
   disposeState,
   downloadState,
-  type HostState,
   latestCheckpoint,
-  type Model,
   readCheckpoint,
   type TrainState,
   trainStep,
@@ -24,47 +22,23 @@ import {
   writeCheckpoint,
 } from '#trainer';
 import { emaDecay } from '../../trainer/methods/ema/ema.ts';
-import { sizeOf } from '../../trainer/model/initial.ts';
 import { anyBackend } from './backends.ts';
+import { checkpointAt, someState } from './checkpoints.ts';
 import { noiseBatch, smallModel, WITH_SAM } from './training.ts';
 
-const FILES = ['optimizer.safetensors', 'state.json', 'weights.safetensors'];
+const FILES = ['SHA256SUMS', 'optimizer.safetensors', 'state.json', 'weights.safetensors'];
 const goldenFile = (name: string) => new URL(`../../../test/golden/checkpoint/${name}`, import.meta.url);
 const golden = (name: string) => readFile(goldenFile(name));
 
-/** Values that float32 holds exactly, other ones in every tensor. */
-function someState(model: Model, step: number, { average = false } = {}): HostState {
-  let next = step;
-  const fill = (length: number) => Float32Array.from({ length }, () => ((next++ * 37) % 1009) / 64 - 8);
-  const record = (entries: readonly (readonly [string, number])[]) =>
-    Object.fromEntries(entries.map(([name, length]) => [name, fill(length)]));
-  const parameters = model.parameters.map(({ name, shape }) => [name, sizeOf(shape)] as const);
-  const statistics = model.statistics.map(({ name, channels }) => [name, channels] as const);
-  const values = () => ({ weights: record(parameters), statistics: record(statistics) });
-  return { step, ...values(), slots: record(parameters), average: average ? values() : null };
-}
+const SCORE = { epoch: 0, resolution: 32, samples: 3, top1: 1 / 3, top5: 1, loss: 0.7 };
 
 /** The golden recipe, as it was when the bytes were made: keys that recipes get later do not change it. */
 const RECIPE = JSON.parse(String(await golden('state.json'))).recipe as Recipe;
 
 function someCheckpoint(step: number, recipe = RECIPE): Checkpoint {
   const model = buildModel(recipe.model, 2);
-  return {
-    state: someState(model, step, { average: Boolean(recipe.ema) }),
-    model,
-    recipe,
-    dataset: { sha256: '01'.repeat(32), counts: { train: 12, val: 3 } },
-    planHash: 'ab'.repeat(32),
-    trainHash: 'cd'.repeat(32),
-    numerics: {
-      backend: 'tfjs-node',
-      libraryVersion: 'tfjs-node 1, TensorFlow 2',
-      threads: 2,
-      arch: 'x64',
-      isa: 'avx2',
-      engine: '11.3',
-    },
-  };
+  const state = someState(model, step, { average: Boolean(recipe.ema) });
+  return { ...checkpointAt(step), state, model, recipe };
 }
 
 async function inFolder(body: (out: string) => Promise<void>): Promise<void> {
@@ -176,7 +150,7 @@ test('an average is written beside the weights, under the same names, and read b
     const written = someCheckpoint(7, WITH_EMA);
     assert.ok(written.state.average);
     const folder = await writeCheckpoint(out, written);
-    assert.deepEqual((await readdir(folder)).sort(), ['ema.safetensors', ...FILES]);
+    assert.deepEqual((await readdir(folder)).sort(), [...FILES, 'ema.safetensors'].sort());
     assert.deepEqual((await readCheckpoint(folder)).state, written.state);
     const names = async (file: string) => [...decodeTensors(await readFile(join(folder, file))).tensors.keys()];
     assert.deepEqual(await names('ema.safetensors'), await names('weights.safetensors'));
@@ -222,19 +196,6 @@ test('an average without a recipe for it, or the other way round, is refused; so
     });
 });
 
-test('the newest two are kept; a half-written one is never taken', async () => {
-  await inFolder(async (out) => {
-    assert.equal(await latestCheckpoint(join(out, 'nowhere')), null);
-    assert.equal(await latestCheckpoint(out), null);
-    for (const step of [5, 100, 20]) await writeCheckpoint(out, someCheckpoint(step));
-    assert.deepEqual((await readdir(out)).sort(), ['checkpoint-00000020', 'checkpoint-00000100']);
-    await mkdir(join(out, 'checkpoint-00000300.tmp'));
-    assert.equal(await latestCheckpoint(out), join(out, 'checkpoint-00000100'));
-    await writeCheckpoint(out, someCheckpoint(300));
-    assert.deepEqual((await readdir(out)).sort(), ['checkpoint-00000100', 'checkpoint-00000300']);
-  });
-});
-
 test('a step that is checkpointed again replaces its folder', async () => {
   await inFolder(async (out) => {
     const first = someCheckpoint(9);
@@ -245,30 +206,56 @@ test('a step that is checkpointed again replaces its folder', async () => {
   });
 });
 
-test('damage is named with the file: a changed byte, a missing file, a state that is no JSON, another format', async () => {
+test('damage is named with the file: a missing file, a state that is no JSON, other fields, another format', async () => {
+  const without = (path: string) => rm(join(path, '..', 'SHA256SUMS'));
+  const rewritten = (text: string) => async (path: string) => {
+    await without(path);
+    await writeFile(path, text);
+  };
   const damage: [code: string, file: string, harm: (path: string) => Promise<void>][] = [
-    [
-      'checkpoint-damaged',
-      'weights.safetensors',
-      async (path) => {
-        const bytes = await readFile(path);
-        bytes[bytes.length - 1] = (bytes.at(-1) as number) ^ 1;
-        await writeFile(path, bytes);
-      },
-    ],
     ['checkpoint-damaged', 'optimizer.safetensors', (path) => appendFile(path, 'x')],
     ['checkpoint-missing', 'optimizer.safetensors', (path) => rm(path)],
-    ['checkpoint-damaged', 'state.json', (path) => writeFile(path, '{"form')],
-    ['checkpoint-damaged', 'state.json', (path) => writeFile(path, '{"format":"medium-recipe/checkpoint@1"}')],
-    ['checkpoint-format', 'state.json', (path) => writeFile(path, '{"format":"medium-recipe/checkpoint@2"}')],
+    ['checkpoint-missing', 'state.json', (path) => rm(path)],
+    ['checkpoint-damaged', 'state.json', rewritten('{"form')],
+    ['checkpoint-damaged', 'state.json', rewritten('{"format":"medium-recipe/checkpoint@1"}')],
+    ['checkpoint-format', 'state.json', rewritten('{"format":"medium-recipe/checkpoint@2"}')],
   ];
   for (const [code, file, harm] of damage)
     await inFolder(async (out) => {
       const folder = await writeCheckpoint(out, someCheckpoint(1));
       await harm(join(folder, file));
-      await assert.rejects(
-        readCheckpoint(folder),
-        (error) => error instanceof Fault && error.code === code && error.received.includes(join(folder, file)),
-      );
+      await assert.rejects(readCheckpoint(folder), damaged(code, join(folder, file)));
     });
 });
+
+test('a flipped bit is found wherever it is: all along state.json, SHA256SUMS and the tensors', async () => {
+  await inFolder(async (out) => {
+    const folder = await writeCheckpoint(out, { ...someCheckpoint(1), score: SCORE });
+    for (const name of FILES) {
+      const path = join(folder, name);
+      const whole = await readFile(path);
+      const every = name.endsWith('.safetensors') ? Math.ceil(whole.length / 20) : 5;
+      for (let at = 0; at < whole.length; at += every) {
+        const bytes = Buffer.from(whole);
+        bytes[at] = (bytes[at] as number) ^ (1 << (at % 8));
+        await writeFile(path, bytes);
+        await assert.rejects(readCheckpoint(folder), damaged('checkpoint-damaged', folder), `${name}, byte ${at}`);
+      }
+      await writeFile(path, whole);
+    }
+    assert.deepEqual((await readCheckpoint(folder)).score, SCORE);
+  });
+});
+
+test('a checkpoint of before there were checksums can be read', async () => {
+  await inFolder(async (out) => {
+    const folder = join(out, 'checkpoint-00000123');
+    await cp(new URL('.', goldenFile('state.json')), folder, { recursive: true });
+    await rm(join(folder, 'SHA256SUMS'));
+    assert.deepEqual((await readCheckpoint(folder)).state, someCheckpoint(123).state);
+  });
+});
+
+function damaged(code: string, where: string) {
+  return (error: unknown) => error instanceof Fault && error.code === code && error.received.includes(where);
+}

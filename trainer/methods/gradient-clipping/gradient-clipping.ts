@@ -1,6 +1,7 @@
 // Gradient clipping by the global norm (Pascanu 2013): a gradient that is too long keeps its direction, not its length.
 
 import { type NamedTensors, named, type Tensor, type TensorLibrary } from '../../backend/kernels.ts';
+import { normOf } from '../../norm.ts';
 
 /** Keeps a zero gradient from dividing by zero; PyTorch's. */
 const EPSILON = 1e-6;
@@ -16,7 +17,7 @@ export function clipByNorm(
 ): { clipped: NamedTensors; norm: Tensor } {
   return tf.tidy(() => {
     const names = Object.keys(gradients);
-    const norm = tf.sqrt(tf.sum(tf.stack(names.map((name) => tf.sum(tf.square(named(gradients, name)))))));
+    const norm = normOf(tf, gradients);
     const factor = tf.minimum(1, tf.div(max, tf.add(norm, EPSILON)));
     return { clipped: Object.fromEntries(names.map((name) => [name, tf.mul(named(gradients, name), factor)])), norm };
   });
