@@ -84,7 +84,7 @@ const recipeSchema = z.strictObject({
       decay: z.enum(['weights', 'all']).default('weights'),
       /** Linear from 0; in epochs, fractions allowed. */
       warmupEpochs: z.number().min(0).default(0),
-      /** After the warm-up: half a cosine or a line to 0, or a factor at each milestone, in epochs from the run's start. */
+      /** After the warm-up: half a cosine or a line to 0, or a factor at each milestone, an epoch from the start. */
       schedule: z
         .union([
           z.enum(['cosine', 'linear']),

@@ -77,7 +77,8 @@ program
   .action(async ({ json, ...options }) => {
     const result = await evaluateCheckpoint(options);
     const { split, samples, resolution, cropRatio, top1, top5, loss, step, weights } = result;
-    const where = `${split}, ${samples} samples at ${resolution} px, crop ratio ${cropRatio}, step ${step}, ${weights} weights`;
+    const images = `${split}, ${samples} samples at ${resolution} px, crop ratio ${cropRatio}`;
+    const where = `${images}, step ${step}, ${weights} weights`;
     const text = `top-1 ${percent(top1)}, top-5 ${percent(top5)}, loss ${loss.toFixed(4)} (${where})`;
     process.stdout.write(`${json ? JSON.stringify(result) : text}\n`);
   });

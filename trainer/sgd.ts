@@ -10,8 +10,9 @@ import { replace, type TrainState } from './state.ts';
 export type SgdOptions = Pick<OptimizerRecipe, 'momentum' | 'nesterov' | 'weightDecay' | 'decay'>;
 
 /**
- * One step for the given parameters: d = g + weightDecay·w where the parameter decays; buffer ← momentum·buffer + d; w ← w − rate·(nesterov ?
- * d + momentum·buffer : buffer). The rate multiplies outside the buffer. A zero buffer makes the first step PyTorch's.
+ * One step for the given parameters: d = g + weightDecay·w where the parameter decays; buffer ← momentum·buffer + d;
+ * w ← w − rate·(nesterov ? d + momentum·buffer : buffer). The decay is coupled: part of the gradient, before the momentum.
+ * The rate multiplies outside the buffer. A zero buffer makes the first step PyTorch's.
  */
 export function sgdStep(
   backend: Backend,

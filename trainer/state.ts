@@ -1,4 +1,4 @@
-// What training changes: step, weights, BatchNorm's running statistics, the optimizer's slots, an average; on the device, by name.
+// What training changes, on the device, by name: weights, BatchNorm's running statistics, optimizer slots, an average.
 
 import type { Backend } from './backend/backend.ts';
 import { type NamedTensors, named } from './backend/kernels.ts';

@@ -156,8 +156,8 @@ export class Training {
   async #evaluate(epoch: number, resolution: number): Promise<Score> {
     this.#evaluation = await evaluateEpoch(this.#options, epoch, resolution);
     const { top1, top5, loss, samples, weights } = this.#evaluation;
-    const figures = `top-1 ${(100 * top1).toFixed(1)} %, loss ${loss.toFixed(4)} on ${samples} at ${resolution} px, ${weights} weights`;
-    this.#options.options.onLine(`epoch ${epoch}: val ${figures}`);
+    const figures = `top-1 ${(100 * top1).toFixed(1)} %, loss ${loss.toFixed(4)} on ${samples} at ${resolution} px`;
+    this.#options.options.onLine(`epoch ${epoch}: val ${figures}, ${weights} weights`);
     return { epoch, resolution, samples, top1, top5, loss };
   }
 

@@ -26,7 +26,7 @@ test('smoothing moves a share of a target, hard or soft, to all classes evenly; 
   assert.equal(tf.memory().numTensors, before);
 });
 
-test('the gradient of the loss of mixed, smoothed targets equals finite differences of the loss by its definition', async () => {
+test('with mixed, smoothed targets the gradient equals finite differences of the loss by its definition', async () => {
   const { tf } = await anyBackend();
   const classes = 5;
   const labels = { labelA: Int32Array.of(0, 4, 2), labelB: Int32Array.of(3, 4, 1), lam: Float32Array.of(0.75, 0.5, 1) };

@@ -26,7 +26,7 @@ const SAM: Sam = { rho: 0.3, adaptive: false, interval: 1, scope: 'group', bnSec
 const groupsOf = (step: number) => [noiseBatch(step, 0), noiseBatch(step + 1, 1)];
 const GROUPS = groupsOf(0);
 
-/** One step of two groups; `each` pass with the weights that it computed with, those of the state then, and its statistics. */
+/** One step of two groups, and of each pass: the weights it computed with, the state's then, and its statistics. */
 function watchedStep(backend: Backend, sam: Sam | false) {
   const model = smallModel();
   const state = createState(backend, model, 11);
@@ -238,7 +238,7 @@ function reference(start: readonly number[], steps: number, options: StepOptions
   return w;
 }
 
-test('five steps are those of a reference in float64, for ρ, adaptive, interval and scope; another ρ or interval is not', async () => {
+test('five steps are those of a reference in float64, and not those of another ρ, interval, form or scope', async () => {
   const backend = await anyBackend();
   const model = linearModel();
   const flat = (values: Values) => [...(values['fc.weight'] ?? []), ...(values['fc.bias'] ?? [])];

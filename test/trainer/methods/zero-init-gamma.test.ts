@@ -9,7 +9,7 @@ test('the last gamma starts at 0 or at 1', () => {
   assert.deepEqual([firstLastGamma(true), firstLastGamma(false)], [0, 1]);
 });
 
-test('a block starts as its shortcut: nothing inside it is in the logits or gets a gradient, its last norm does', async () => {
+test('a block starts as its shortcut: nothing inside it gets a gradient, but its last norm does', async () => {
   const backend = await anyBackend();
   for (const block of ['bottleneck', 'basic'] as const) {
     const last = block === 'bottleneck' ? 'bn3' : 'bn2';
