@@ -7,8 +7,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { closeSync, fstatSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { readAtSync, type Split } from '#shards';
-import type { SourceEntry } from './sources/source.ts';
+import { readAtSync, type SourceEntry, type Split } from '#shards';
 
 const HEAD_BYTES = 24;
 const PLACE_BYTES = 8;

@@ -1,8 +1,7 @@
 // Lists the sources into a catalogue, on a thread of its own: what a million names leave behind goes with its heap.
 
-import { Fault, type FaultDetails, SPLITS, type Split } from '#shards';
+import { Fault, type FaultDetails, loadScanSource, type ScanResult, SPLITS, type Split } from '#shards';
 import { CatalogueWriter, type SourceList } from './catalogue.ts';
-import { type ScanResult, scanSource } from './sources/source.ts';
 import { stopped, Tally } from './tally.ts';
 import { asWriteFault } from './write-fault.ts';
 
@@ -27,6 +26,7 @@ export default async function list({ source, catalogue, tally: memory }: ListTas
   const tally = new Tally(memory);
   const writers = { train: new CatalogueWriter(catalogue, 'train'), val: new CatalogueWriter(catalogue, 'val') };
   try {
+    const scanSource = await loadScanSource();
     const scanned = await scanSource(source, (split, entry) => {
       if (tally.stops(0)) throw stopped();
       writers[split].add(entry);

@@ -3,7 +3,16 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative, resolve, sep } from 'node:path';
-import { type Bucket, Fault, MANIFEST_FILE, type Manifest, readManifest, WorkerPool, writeFileDurably } from '#shards';
+import {
+  type Bucket,
+  Fault,
+  MANIFEST_FILE,
+  type Manifest,
+  readManifest,
+  type ScanResult,
+  WorkerPool,
+  writeFileDurably,
+} from '#shards';
 import { assemble } from './assemble.ts';
 import { pixelFingerprint } from './fingerprint.ts';
 import { type GroupRecord, groupName } from './group.ts';
@@ -13,7 +22,6 @@ import type { Listed, ListResult, ListTask } from './list.worker.ts';
 import { encodePart, PART_FILE, type PackedPart, readPart } from './part.ts';
 import type { Progress } from './progress.ts';
 import { GroupRun, openShardPool, type PackPlan, WORKER_HEAP } from './run.ts';
-import type { ScanResult } from './sources/source.ts';
 import { Tally } from './tally.ts';
 import { inWorkspace, lookAtTarget, type Workspace } from './workspace.ts';
 

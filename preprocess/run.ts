@@ -1,12 +1,11 @@
 // One run of the pool over the groups of a job.
 
-import { Fault, permutation, type Split, WorkerPool } from '#shards';
+import { Fault, type LayoutName, permutation, type Split, WorkerPool } from '#shards';
 import { type Estimate, estimate } from './estimate.ts';
 import { type Group, groupsOf, type Job, positionsIn, positionsOf } from './job.ts';
 import type { PackOptions } from './pack.ts';
 import { rejectLimit } from './rejects.ts';
 import type { GroupResult, GroupTask, ProbeResult, ProbeTask, SourceRequest } from './shard.worker.ts';
-import type { LayoutName } from './sources/source.ts';
 import { Tally } from './tally.ts';
 import type { Workspace } from './workspace.ts';
 

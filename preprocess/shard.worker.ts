@@ -1,6 +1,6 @@
 // The pool's tasks: pack one group from the list of sources to durable shards, or only measure a few sources.
 
-import { Fault, type FaultDetails, type Split, sampleKey } from '#shards';
+import { Fault, type FaultDetails, type SourceEntry, type Split, sampleKey } from '#shards';
 import { Catalogue } from './catalogue.ts';
 import type { GroupRecord } from './group.ts';
 import { GroupWriter } from './group-writer.ts';
@@ -8,7 +8,6 @@ import { type ImageRequest, type ImageResult, storeImage } from './image.ts';
 import type { Group } from './job.ts';
 import { type Reject, type Rejection, rejectFault, tooManyRejects } from './rejects.ts';
 import { SourceFiles } from './source-bytes.ts';
-import type { SourceEntry } from './sources/source.ts';
 import { stopped, Tally } from './tally.ts';
 import { asWriteFault } from './write-fault.ts';
 

@@ -2,10 +2,9 @@
 
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import { join } from 'node:path';
-import { Fault, readAtSync, ShardFiles } from '#shards';
+import { Fault, readAtSync, ShardFiles, type SourceEntry } from '#shards';
 import type { Rejection } from './rejects.ts';
 import { MAX_FILE_BYTES } from './resize.ts';
-import type { SourceEntry } from './sources/source.ts';
 
 /** A source up to this size is read into memory that the next one uses again. */
 const KEEP_BYTES = 8 * 1024 * 1024;

@@ -19,6 +19,7 @@ export * from './random.ts';
 export * from './read-at.ts';
 export * from './reader.ts';
 export * from './resize/kernel.ts';
+export { centreSquare, type RgbImage, resizeShortSide } from './resize/pillow.ts';
 export {
   type Axis,
   type AxisWeights,
@@ -32,7 +33,13 @@ export * from './resolution.ts';
 export * from './safetensors.ts';
 export * from './sample.ts';
 export * from './shell.ts';
+export type { AddSource, LayoutName, ScanResult, SourceEntry } from './sources/listing.ts';
 export * from './tar.ts';
 export * from './wasm.ts';
 export * from './worker-pool.ts';
 export * from './writer.ts';
+
+/** `scanSource`, loaded when it is asked for: it brings zod along, which takes a worker 60 ms. */
+export async function loadScanSource(): Promise<typeof import('./sources/source.ts').scanSource> {
+  return (await import('./sources/source.ts')).scanSource;
+}

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { temporaryFolder } from '../../shards/dataset.ts';
-import { packed, photos, writeFiles } from '../photos.ts';
+import { packed, photos, writeFiles } from '../../preprocess/photos.ts';
+import { temporaryFolder } from '../dataset.ts';
 import { blocks, END, fault, filesTar, headerBlock, scanned, tarOf } from './tars.ts';
 
 const VAL = { 'v.jpg': 'v', 'v.cls': '0' };

@@ -2,14 +2,14 @@
 
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { type ClassEntry, Fault, SPLITS } from '#shards';
+import { Fault } from '../errors.ts';
+import type { ClassEntry } from '../manifest.ts';
+import { SPLITS, type Split } from '../sample.ts';
 import { entriesOf, isFile, isFolder } from './folder-entries.ts';
 import { listFolders } from './folders.ts';
 import { type AddSource, type LayoutName, Listing, type ScanResult } from './listing.ts';
 import { listOriginalTars, TRAIN_TAR, VAL_TAR } from './original-tars.ts';
 import { listWebDataset, webDatasetShards } from './webdataset.ts';
-
-export type { AddSource, LayoutName, ScanResult, SourceEntry } from './listing.ts';
 
 /** What is understood, as a person reads it. */
 const UNDERSTOOD = [
@@ -25,10 +25,12 @@ const KAGGLE_BASES = ['ILSVRC/Data/CLS-LOC/', 'Data/CLS-LOC/'];
 /**
  * Calls `add` for every source: train first, then val, each sorted by class, then name (code units, component by
  * component); WebDataset in the order of its shards. Memory holds the listing of one folder or one class, and of val
- * where it is flat.
+ * where it is flat. Of `wanted` alone where the layout lets the other split be passed over: train's million names are a
+ * walk of minutes on a cold disk, and its classes are known without it. A val that is wanted alone may be there alone:
+ * its class folders, or for a flat one ImageNet's classes, are then the classes.
  * @throws Fault `no-source`, `unknown-layout`, `no-photos`, and those of the layout (see README.md)
  */
-export async function scanSource(dir: string, add: AddSource): Promise<ScanResult> {
+export async function scanSource(dir: string, add: AddSource, wanted: readonly Split[] = SPLITS): Promise<ScanResult> {
   await mustBeFolder(dir);
   const [layout, ...others] = await layoutsOf(dir);
   if (layout === undefined)
@@ -43,14 +45,14 @@ export async function scanSource(dir: string, add: AddSource): Promise<ScanResul
       expected: UNDERSTOOD,
       remedy: 'give the folder that holds these as --source',
     });
-  const listing = new Listing(add);
+  const listing = new Listing(add, wanted);
   if (others.length > 0) {
     const names = others.map(({ name }) => name).join(', ');
     listing.notices.push(`read as ${layout.name}; what else is there (${names}) is left out`);
   }
   const classes = await layout.list(listing);
   const { counts, strays, notices } = listing;
-  for (const split of SPLITS)
+  for (const split of wanted)
     if (counts[split] === 0)
       throw new Fault({
         code: 'no-photos',

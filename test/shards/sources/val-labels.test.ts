@@ -3,9 +3,9 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { labelFlatVal, readValLabels } from '../../../preprocess/sources/val-labels.ts';
-import { temporaryFolder } from '../../shards/dataset.ts';
-import { writeFiles } from '../photos.ts';
+import { labelFlatVal, readValLabels } from '../../../shards/sources/val-labels.ts';
+import { writeFiles } from '../../preprocess/photos.ts';
+import { temporaryFolder } from '../dataset.ts';
 import { fault, filesTar, GROUND_TRUTH, SOLUTION, VAL_WNIDS } from './tars.ts';
 
 const TRUTH = 'ILSVRC2012_validation_ground_truth.txt';

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ClassNames, imageNetClasses } from '../../../preprocess/sources/class-names.ts';
-import { temporaryFolder } from '../../shards/dataset.ts';
-import { writeFiles } from '../photos.ts';
+import { ClassNames, imageNetClasses } from '../../../shards/sources/class-names.ts';
+import { writeFiles } from '../../preprocess/photos.ts';
+import { temporaryFolder } from '../dataset.ts';
 import { fault } from './tars.ts';
 
 test('the shipped table has the 1000 classes, sorted, with the ids that the ground truth counts in', async () => {

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import fc from 'fast-check';
 import { Pax } from 'tar/pax';
-import { TarFile, type TarMember } from '../../../preprocess/sources/tar-file.ts';
-import { temporaryFolder } from '../../shards/dataset.ts';
+import { TarFile, type TarMember } from '../../../shards/sources/tar-file.ts';
+import { temporaryFolder } from '../dataset.ts';
 import { blocks, END, fault, headerBlock, tarOf } from './tars.ts';
 
 async function tarFile(t: TestContext, data: Uint8Array): Promise<TarFile> {

@@ -10,7 +10,9 @@ import { closeSync, fstatSync, openSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { Header } from 'tar/header';
 import { Pax } from 'tar/pax';
-import { BLOCK, Fault, readAtSync } from '#shards';
+import { Fault } from '../errors.ts';
+import { readAtSync } from '../read-at.ts';
+import { BLOCK } from '../tar.ts';
 import { unreadable } from './folder-entries.ts';
 
 export interface TarMember {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { compareText, sortKey } from '../../../preprocess/sources/listing.ts';
+import { compareText, sortKey } from '../../../shards/sources/listing.ts';
 
 test('sort keys order paths component by component, as a walk through sorted folders does', () => {
   const component = fc.string({ unit: fc.constantFrom('a', 'b', '-', '.', '~', ' ', '!', 'é', '😀'), minLength: 1 });

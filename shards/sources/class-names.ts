@@ -2,11 +2,12 @@
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type ClassEntry, Fault } from '#shards';
+import { Fault } from '../errors.ts';
+import type { ClassEntry } from '../manifest.ts';
 import { unreadable } from './folder-entries.ts';
 
 /** From the package's root, because tsc copies no data to dist/. */
-const IMAGENET_TABLE = new URL('../../../preprocess/imagenet/classes.tsv', import.meta.url);
+const IMAGENET_TABLE = new URL('../../../shards/imagenet/classes.tsv', import.meta.url);
 
 export interface ImageNetClass {
   readonly wnid: string;
@@ -16,7 +17,7 @@ export interface ImageNetClass {
   readonly name: string;
 }
 
-/** The 1000 classes of ILSVRC 2012, sorted by wnid; preprocess/imagenet/README.md says where the table is from. */
+/** The 1000 classes of ILSVRC 2012, sorted by wnid; shards/imagenet/README.md says where the table is from. */
 export async function imageNetClasses(): Promise<ImageNetClass[]> {
   const text = await readFile(IMAGENET_TABLE, 'utf8');
   return text

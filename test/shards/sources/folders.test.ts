@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { mkdir, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { temporaryFolder } from '../../shards/dataset.ts';
-import { writeFiles } from '../photos.ts';
+import { scanSource } from '../../../shards/sources/source.ts';
+import { writeFiles } from '../../preprocess/photos.ts';
+import { temporaryFolder } from '../dataset.ts';
 import { fault, kaggle, scanned } from './tars.ts';
 
 test('sources are sorted by class, then name; hidden files left out, one folder below a class entered, links followed, one that leads nowhere told', async (t) => {
@@ -94,4 +95,35 @@ test("class folders in Kaggle's val are taken as they are", async (t) => {
       ['val/a/2.jpg', 'ILSVRC/Data/CLS-LOC/val/a/2.jpg'],
     ],
   );
+});
+
+test('val alone: train is not walked, and need not be there', async (t) => {
+  const dir = await temporaryFolder(t);
+  await writeFiles(dir, { 'train/a/1.jpg': '', 'train/b/2.jpg': '', 'val/b/3.jpg': '', 'val/b/4.jpg': '' });
+  const list = async () => {
+    const paths: [path: string, label: number][] = [];
+    const { classes, counts } = await scanSource(dir, (_, { path, label }) => paths.push([path, label]), ['val']);
+    return { paths, wnids: classes.map(({ wnid }) => wnid), counts };
+  };
+  const paths = (label: number) => [
+    ['val/b/3.jpg', label],
+    ['val/b/4.jpg', label],
+  ];
+  assert.deepEqual(await list(), { paths: paths(1), wnids: ['a', 'b'], counts: { train: 0, val: 2 } });
+  // A class without a photo in train is nobody's business here.
+  await rm(join(dir, 'train/a/1.jpg'));
+  assert.deepEqual((await list()).paths, paths(1));
+  await rm(join(dir, 'train'), { recursive: true });
+  assert.deepEqual(await list(), { paths: paths(0), wnids: ['b'], counts: { train: 0, val: 2 } });
+});
+
+test('a flat val alone has the classes of ImageNet', async (t) => {
+  const dir = await temporaryFolder(t);
+  await writeFiles(dir, {
+    'val/ILSVRC2012_val_00000001.JPEG': '',
+    'LOC_val_solution.csv': 'ImageId,PredictionString\nILSVRC2012_val_00000001,n01440764 1 2 3 4\n',
+  });
+  const labels: number[] = [];
+  const { classes } = await scanSource(dir, (_, { label }) => labels.push(label), ['val']);
+  assert.deepEqual([classes.length, labels], [1000, [0]]);
 });

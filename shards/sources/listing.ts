@@ -1,6 +1,7 @@
 // What a layout hands over: sources one after another, and what it met besides.
 
-import type { ClassEntry, Split } from '#shards';
+import type { ClassEntry } from '../manifest.ts';
+import type { Split } from '../sample.ts';
 
 /** One photo: where its bytes are, and what it is called whatever holds it. */
 export interface SourceEntry {
@@ -40,12 +41,20 @@ export class Listing {
   readonly strays = { count: 0, first: [] as string[] };
   readonly notices: string[] = [];
   readonly #add: AddSource;
+  readonly #wanted: readonly Split[];
 
-  constructor(add: AddSource) {
+  constructor(add: AddSource, wanted: readonly Split[]) {
     this.#add = add;
+    this.#wanted = wanted;
+  }
+
+  /** Whether anybody asks for the split; `add` passes on no other. */
+  wants(split: Split): boolean {
+    return this.#wanted.includes(split);
   }
 
   add(split: Split, entry: SourceEntry): void {
+    if (!this.wants(split)) return;
     this.counts[split]++;
     this.#add(split, entry);
   }

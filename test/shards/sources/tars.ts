@@ -6,8 +6,9 @@ import { gzipSync } from 'node:zlib';
 import { Header, type HeaderData } from 'tar/header';
 import { pack, type Header as StreamHeader } from 'tar-stream';
 import { Fault, type Split } from '#shards';
-import { type ScanResult, type SourceEntry, scanSource } from '../../../preprocess/sources/source.ts';
-import type { Files } from '../photos.ts';
+import type { ScanResult, SourceEntry } from '../../../shards/sources/listing.ts';
+import { scanSource } from '../../../shards/sources/source.ts';
+import type { Files } from '../../preprocess/photos.ts';
 
 export interface TarEntry {
   readonly name: string;

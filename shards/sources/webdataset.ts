@@ -6,7 +6,9 @@
 
 import { join } from 'node:path';
 import { z } from 'zod';
-import { type ClassEntry, Fault, SPLITS, type Split } from '#shards';
+import { Fault } from '../errors.ts';
+import type { ClassEntry } from '../manifest.ts';
+import { SPLITS, type Split } from '../sample.ts';
 import { ClassNames } from './class-names.ts';
 import { entriesOf, isFolder } from './folder-entries.ts';
 import { LabelBook } from './label-book.ts';

@@ -2,7 +2,7 @@
 
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Fault } from '#shards';
+import { Fault } from '../errors.ts';
 import { compareText } from './listing.ts';
 
 export interface FolderEntry {

@@ -1,8 +1,10 @@
 // Class folders: train/CLASS/… and val/CLASS/…, or a flat val with a table of its classes.
 
 import { join } from 'node:path';
-import { type ClassEntry, Fault, type Split } from '#shards';
-import { ClassNames } from './class-names.ts';
+import { Fault } from '../errors.ts';
+import type { ClassEntry } from '../manifest.ts';
+import type { Split } from '../sample.ts';
+import { ClassNames, imageNetClasses } from './class-names.ts';
 import { entriesOf, type FolderEntry, isFolder } from './folder-entries.ts';
 import type { Listing } from './listing.ts';
 import { labelFlatVal, readValLabels } from './val-labels.ts';
@@ -21,9 +23,10 @@ export interface FolderLayout {
  * @throws Fault `no-split`, `no-classes`, `empty-class`, `unknown-class`, `no-photos`, `too-deep`, and of the tables
  */
 export async function listFolders({ dir, base, tables }: FolderLayout, listing: Listing): Promise<ClassEntry[]> {
-  const trainEntries = await splitEntries(dir, base, 'train');
+  const withoutTrain = !listing.wants('train') && !(await isFolder(join(dir, base, 'train')));
+  const trainEntries = withoutTrain ? [] : await splitEntries(dir, base, 'train');
   const valEntries = await splitEntries(dir, base, 'val');
-  const wnids = trainEntries.filter(({ folder }) => folder).map(({ name }) => name);
+  const wnids = withoutTrain ? await classesOfVal(valEntries) : foldersOf(trainEntries);
   if (wnids.length === 0)
     throw new Fault({
       code: 'no-classes',
@@ -35,15 +38,15 @@ export async function listFolders({ dir, base, tables }: FolderLayout, listing: 
   const names = await ClassNames.read(tables);
 
   // All that is cheap to check comes before the walk through train, which takes minutes on a cold disk.
-  const valFolders = valEntries.filter(({ folder }) => folder);
-  for (const { name } of valFolders) if (!labels.has(name)) throw unknownClass(name);
+  const valFolders = foldersOf(valEntries);
+  for (const name of valFolders) if (!labels.has(name)) throw unknownClass(name);
   const flat = valFolders.length > 0 ? [] : valEntries;
   const flatPhotos = flat.map(({ name }) => ({ name, file: `${base}val/${name}`, offset: 0, bytes: -1 }));
   const flatVal = flat.length === 0 ? [] : labelFlatVal(flatPhotos, await readValLabels(tables), labels);
 
   const walk = new ClassWalk(dir, base, listing);
   walk.strays('train', trainEntries);
-  for (const [label, wnid] of wnids.entries()) {
+  for (const [label, wnid] of listing.wants('train') ? wnids.entries() : []) {
     if ((await walk.list('train', wnid, label)) > 0) continue;
     throw new Fault({
       code: 'empty-class',
@@ -54,8 +57,18 @@ export async function listFolders({ dir, base, tables }: FolderLayout, listing: 
   }
   for (const entry of flatVal) listing.add('val', entry);
   if (valFolders.length > 0) walk.strays('val', valEntries);
-  for (const { name } of valFolders) await walk.list('val', name, labels.get(name) as number);
+  for (const name of valFolders) await walk.list('val', name, labels.get(name) as number);
   return names.entries(wnids);
+}
+
+function foldersOf(entries: readonly FolderEntry[]): string[] {
+  return entries.filter(({ folder }) => folder).map(({ name }) => name);
+}
+
+/** Where there is no train: the folders of val, and of a flat val the classes of ImageNet. */
+async function classesOfVal(entries: readonly FolderEntry[]): Promise<string[]> {
+  const folders = foldersOf(entries);
+  return folders.length > 0 ? folders : (await imageNetClasses()).map(({ wnid }) => wnid);
 }
 
 /** Hands over the files of class folders. */

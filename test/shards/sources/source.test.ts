@@ -3,8 +3,8 @@ import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { temporaryFolder } from '../../shards/dataset.ts';
-import { type Files, jpeg, packed, treeOf, writeFiles } from '../photos.ts';
+import { type Files, jpeg, packed, treeOf, writeFiles } from '../../preprocess/photos.ts';
+import { temporaryFolder } from '../dataset.ts';
 import {
   classFolders,
   fault,
@@ -115,7 +115,7 @@ test('a split without photos is refused', async (t) => {
 });
 
 test('every error has its line in the card, and no other', async () => {
-  const room = fileURLToPath(new URL('../../../../preprocess/sources', import.meta.url));
+  const room = fileURLToPath(new URL('../../../../shards/sources', import.meta.url));
   const files = (await readdir(room)).filter((name) => name.endsWith('.ts'));
   const code = (await Promise.all(files.map((name) => readFile(join(room, name), 'utf8')))).join('');
   const thrown = [...code.matchAll(/(?:code: |#fault\(\s*)'([a-z-]+)'/g)].map(([, found]) => found);

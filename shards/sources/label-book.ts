@@ -1,7 +1,7 @@
 // Which class each label of a WebDataset is, found out sample by sample, and whether that can be: one class a label, and
 // labels in the order of the classes' names, as every other layout numbers them.
 
-import { Fault } from '#shards';
+import { Fault } from '../errors.ts';
 
 /** Names of classes that are only numbers have so many digits, so that they sort as the numbers do. */
 const DIGITS = 5;

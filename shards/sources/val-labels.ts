@@ -3,7 +3,7 @@
 //   LOC_val_solution.csv                       := "ImageId,PredictionString" line*      line := ImageId "," WNID " " boxes
 //   ILSVRC2012_validation_ground_truth.txt     := line*      the i-th line: the ILSVRC2012_ID of ILSVRC2012_val_%08d(i)
 
-import { Fault } from '#shards';
+import { Fault } from '../errors.ts';
 import { firstText, imageNetClasses } from './class-names.ts';
 import { isFile, unreadable } from './folder-entries.ts';
 import { compareText, type SourceEntry } from './listing.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { LabelBook } from '../../../preprocess/sources/label-book.ts';
+import { LabelBook } from '../../../shards/sources/label-book.ts';
 import { fault } from './tars.ts';
 
 test('classes may come in any order and any number of times, as long as labels follow the sorted names', () => {

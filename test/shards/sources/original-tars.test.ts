@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { temporaryFolder } from '../../shards/dataset.ts';
-import { type Files, writeFiles } from '../photos.ts';
+import { type Files, writeFiles } from '../../preprocess/photos.ts';
+import { temporaryFolder } from '../dataset.ts';
 import { fault, filesTar, GROUND_TRUTH, originalTars, scanned, TRAIN, tarOf, trainTar, VAL } from './tars.ts';
 
 const TRUTH = { 'ILSVRC2012_validation_ground_truth.txt': GROUND_TRUTH };

@@ -1,7 +1,8 @@
 // ImageNet as it was published: a tar of a tar for each class, a flat tar of val, and the development kit.
 
 import { join } from 'node:path';
-import { type ClassEntry, Fault } from '#shards';
+import { Fault } from '../errors.ts';
+import type { ClassEntry } from '../manifest.ts';
 import { ClassNames } from './class-names.ts';
 import { isFile } from './folder-entries.ts';
 import { tooDeep } from './folders.ts';
@@ -29,7 +30,7 @@ export async function listOriginalTars(dir: string, listing: Listing): Promise<C
     for await (const { name, offset, bytes } of val.members())
       if (!isHidden(name)) photos.push({ name: name.replace(/^val\//, ''), file: VAL_TAR, offset, bytes });
     const valEntries = labelFlatVal(photos, valLabels, labels);
-    for (const [label, { wnid, tar }] of classes.entries())
+    for (const [label, { wnid, tar }] of listing.wants('train') ? classes.entries() : [])
       for (const entry of await listClass(train, tar, wnid, label)) listing.add('train', entry);
     for (const entry of valEntries) listing.add('val', entry);
     return names.entries(classes.map(({ wnid }) => wnid));
