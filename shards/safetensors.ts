@@ -7,8 +7,9 @@
 
 import { Fault } from './errors.ts';
 
-export type DType = 'U8' | 'I32' | 'I64' | 'F32';
-const WIDTH: Record<DType, number> = { U8: 1, I32: 4, I64: 8, F32: 4 };
+/** F64, F16 and BF16 only come from others; here nothing is written in them. */
+export type DType = 'U8' | 'I32' | 'I64' | 'F32' | 'F64' | 'F16' | 'BF16';
+const WIDTH: Record<DType, number> = { U8: 1, I32: 4, I64: 8, F32: 4, F64: 8, F16: 2, BF16: 2 };
 
 /** One tensor: its raw little-endian bytes, row-major. */
 export interface RawTensor {
@@ -68,6 +69,12 @@ function damagedFile(received: string): Fault {
   });
 }
 
+interface HeaderEntry {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly data_offsets: readonly [begin: number, end: number];
+}
+
 /** Reads a file without copying: the tensors' data are views of `file`. `where` names it in the Fault. */
 export function decodeTensors(file: Uint8Array, where = 'a file'): TensorFile {
   const damaged = (received: string) => damagedFile(`${where}: ${received}`);
@@ -85,16 +92,15 @@ export function decodeTensors(file: Uint8Array, where = 'a file'): TensorFile {
   }
   const tensors = new Map<string, RawTensor>();
   let expectedBegin = 0;
-  for (const [name, entry] of Object.entries(entries)) {
-    if (name === '__metadata__') continue;
-    const { dtype, shape, data_offsets } = entry as {
-      dtype: DType;
-      shape: number[];
-      data_offsets: [number, number];
-    };
-    const width = WIDTH[dtype];
+  // By place: a header may name its tensors in any order.
+  const placed = Object.entries(entries)
+    .filter(([name]) => name !== '__metadata__')
+    .map(([name, entry]) => ({ name, ...(entry as Partial<HeaderEntry> | null) }))
+    .sort(({ data_offsets: a }, { data_offsets: b }) => (a && b ? a[0] - b[0] || a[1] - b[1] : 0));
+  for (const { name, dtype, shape, data_offsets } of placed) {
+    const width = dtype && WIDTH[dtype];
     const [begin, end] = data_offsets ?? [];
-    if (width === undefined || !Array.isArray(shape) || begin !== expectedBegin)
+    if (!dtype || width === undefined || !Array.isArray(shape) || begin !== expectedBegin || end === undefined)
       throw damaged(`tensor '${name}' of dtype ${dtype} at ${begin}`);
     const bytes = shape.reduce((product, side) => product * side, width);
     if (end !== begin + bytes || start + end > buffer.length)

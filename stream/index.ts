@@ -5,6 +5,7 @@ export { type ConsumeCounters, Consumer, type LaneStep } from './consumer.ts';
 export { evaluationSamples } from './evaluation.ts';
 export { Feed, type FeedBatch, type GroupSamples } from './feed.ts';
 export { awaitRun, type RunMeta } from './meta.ts';
+export { type OriginalBatch, type Originals, openOriginals } from './originals.ts';
 export {
   checkStepBound,
   chunkSizes,

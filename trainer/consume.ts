@@ -27,6 +27,10 @@ export interface ConsumeOptions {
   readonly resume: boolean;
   /** How many of the newest checkpoints stay, beside the best; default 3. */
   readonly keep?: number | undefined;
+  /** Weights to start from at step 0: a checkpoint or what `trainer import` wrote. Rank 0's. */
+  readonly init?: string | undefined;
+  /** With `init`: fc starts from the seed. */
+  readonly newHead?: boolean | undefined;
   /** Resume although backend, library, threads or processor differ: the curve is then not the same to the bit. */
   readonly allowOtherNumerics: boolean;
   /** How long to wait for a run that nobody has begun. */

@@ -4,7 +4,7 @@ import { Fault, killPoint } from '#shards';
 import type { Feed } from '#stream';
 import type { Backend } from './backend/backend.ts';
 import { type EvaluationResult, evaluate } from './evaluate.ts';
-import { evaluated } from './methods/ema/ema.ts';
+import { evaluated, type WeightsChoice } from './methods/ema/ema.ts';
 import type { Model } from './model/model.ts';
 import { NotFinite } from './not-finite.ts';
 import type { TrainState } from './state.ts';
@@ -17,7 +17,7 @@ export interface EpochEvaluationOptions {
 }
 
 /** A result, and of which weights: the moving average where the recipe has one. */
-export type EpochEvaluation = EvaluationResult & { readonly weights: 'average' | 'live' };
+export type EpochEvaluation = EvaluationResult & { readonly weights: WeightsChoice };
 
 /** @throws NotFinite `logits-not-finite`: the last step's update overflowed. */
 export async function evaluateEpoch(

@@ -39,16 +39,36 @@ export function inferLogits(
   });
 }
 
+/** How one sample was answered. */
+export interface Answer {
+  readonly label: number;
+  /** Of equal logits the lower class, as argmax has it. */
+  readonly predicted: number;
+  /** Classes before the right one: 0 is a hit. */
+  readonly rank: number;
+  /** Cross-entropy, natural logarithm: −log of the right class's probability. */
+  readonly loss: number;
+}
+
 /** Adds up scores batch by batch; nothing is dropped, and the order of the batches does not matter to top-1 and top-5. */
 export class Evaluation {
   readonly #classes: number;
+  readonly #onAnswer: (answer: Answer) => void;
+  /** [label, predicted]: how many samples. */
+  readonly confusion: Int32Array;
+  /** By label, how many samples have the right class among the first five. */
+  readonly top5: Int32Array;
   #samples = 0;
   #top1 = 0;
   #top5 = 0;
   #loss = 0;
 
-  constructor(classes: number) {
+  /** `onAnswer` is told of each sample, in order. */
+  constructor(classes: number, onAnswer: (answer: Answer) => void = () => {}) {
     this.#classes = classes;
+    this.#onAnswer = onAnswer;
+    this.confusion = new Int32Array(classes * classes);
+    this.top5 = new Int32Array(classes);
   }
 
   /** Scores in float64 on the host: 1000 classes cost microseconds beside the forward pass. */
@@ -70,10 +90,16 @@ export class Evaluation {
       const rank = row.reduce((above, value, k) => above + Number(value > own || (value === own && k < label)), 0);
       const highest = row.reduce((a, b) => Math.max(a, b));
       const sum = row.reduce((total, value) => total + Math.exp(value - highest), 0);
+      const loss = highest + Math.log(sum) - own;
       this.#samples++;
       this.#top1 += Number(rank < 1);
       this.#top5 += Number(rank < 5);
-      this.#loss += highest + Math.log(sum) - own;
+      this.#loss += loss;
+      const predicted = row.indexOf(highest);
+      const cell = label * classes + predicted;
+      this.confusion[cell] = (this.confusion[cell] as number) + 1;
+      this.top5[label] = (this.top5[label] as number) + Number(rank < 5);
+      this.#onAnswer({ label, predicted, rank, loss });
     });
   }
 

@@ -10,7 +10,9 @@ export {
 export type { ConsumeResult } from './consume.ts';
 export * from './evaluate.ts';
 export type { EvaluateResult } from './evaluate-checkpoint.ts';
+export type { ExportResult } from './export.ts';
 export * from './gradients.ts';
+export type { ImportResult } from './import.ts';
 export * from './journal.ts';
 export * from './methods/progressive-resizing/progressive-resizing.ts';
 export * from './model/model.ts';
@@ -18,3 +20,4 @@ export * from './model/resnet.ts';
 export * from './schedule.ts';
 export * from './state.ts';
 export * from './step.ts';
+export * from './weights.ts';

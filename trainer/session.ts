@@ -5,6 +5,7 @@ import { type Backend, loadBackend } from './backend/backend.ts';
 import { readSums, SUMS } from './checksums.ts';
 import { withCleanup } from './cleanup.ts';
 import type { ConsumeOptions, ConsumeResult } from './consume.ts';
+import { initialState } from './init.ts';
 import { interrupted } from './interrupted.ts';
 import { buildModel } from './model/resnet.ts';
 import type { Collective } from './ranks/collective.ts';
@@ -41,7 +42,7 @@ export class Session {
     const { run, onLine, prefetchBytes, backend: name } = options;
     const { plan, dataset } = meta;
     const { rank, ranks } = collective;
-    const start = performance.now();
+    const began = performance.now();
     checkStepBound(plan, prefetchBytes, '--prefetch');
     checkGroups(this.#recipe, ranks);
     const checkpoint = folder && (await checkpointOf(folder, meta, this.#recipe));
@@ -52,9 +53,14 @@ export class Session {
     const other = checkpoint && otherNumerics(backend.numerics, checkpoint.numerics, options);
     if (other) onLine(other);
     const model = buildModel(this.#recipe.model, dataset.classes.length);
-    const state = checkpoint
-      ? uploadState(backend, model, checkpoint.state)
-      : createState(backend, model, this.#recipe.seed, { average: this.#recipe.ema !== false });
+    const average = this.#recipe.ema !== false;
+    const start = { ...options, resumes: Boolean(checkpoint), average };
+    const initial = rank === 0 ? await initialState(start, model, this.#recipe.seed) : null;
+    const host = checkpoint ? checkpoint.state : initial;
+    const state = host
+      ? uploadState(backend, model, host)
+      : createState(backend, model, this.#recipe.seed, { average });
+    if (initial) onLine(`step 0 from the weights of ${options.init}`);
     const trainer = await this.#share(backend, state);
     onLine(`${backend.name}, ${backend.numerics.threads} threads; step ${state.step} of ${plan.steps}`);
     const training = new Training({ ...this.#joined, recipe: this.#recipe, backend, model, state, trainer });
@@ -68,7 +74,7 @@ export class Session {
       ranks,
       backend: backend.name,
       steps: plan.steps,
-      seconds: (performance.now() - start) / 1000,
+      seconds: (performance.now() - began) / 1000,
       ...training.result(),
       counters: await feed.counters(),
     };

@@ -1,7 +1,7 @@
 // What training changes, on the device, by name: weights, BatchNorm's running statistics, optimizer slots, an average.
 
 import type { Backend } from './backend/backend.ts';
-import { type NamedTensors, named } from './backend/kernels.ts';
+import { type NamedTensors, named, type Tensor } from './backend/kernels.ts';
 import { initialValues } from './model/initial.ts';
 import type { Model } from './model/model.ts';
 
@@ -57,24 +57,38 @@ export function createState(
   return uploadState(backend, model, { step: 0, ...start, slots, average: average ? start : null });
 }
 
-export function uploadState({ tf }: Backend, model: Model, host: HostState): TrainState {
-  const upload = (values: Float32Array | undefined, shape: readonly number[], name: string) => {
-    if (!values) throw new Error(`no values for '${name}'`);
-    return tf.keep(tf.tensor(values, [...shape], 'float32'));
+type Named = Readonly<Record<string, Float32Array>>;
+
+function uploader({ tf }: Backend): (values: Named, name: string, shape: readonly number[]) => Tensor {
+  return (values, name, shape) => {
+    const found = values[name];
+    if (!found) throw new Error(`no values for '${name}'`);
+    return tf.keep(tf.tensor(found, [...shape], 'float32'));
   };
-  const parameters = (values: HostState['weights']): NamedTensors =>
-    Object.fromEntries(model.parameters.map(({ name, shape }) => [name, upload(values[name], shape, name)]));
-  const values = ({ weights, statistics }: HostValues): Values => ({
-    weights: parameters(weights),
+}
+
+function uploadParameters(backend: Backend, model: Model, values: Named): NamedTensors {
+  const upload = uploader(backend);
+  return Object.fromEntries(model.parameters.map(({ name, shape }) => [name, upload(values, name, shape)]));
+}
+
+/** Weights and statistics on the device; whoever calls disposes of them. */
+export function uploadValues(backend: Backend, model: Model, { weights, statistics }: HostValues): Values {
+  const upload = uploader(backend);
+  return {
+    weights: uploadParameters(backend, model, weights),
     statistics: Object.fromEntries(
-      model.statistics.map(({ name, channels }) => [name, upload(statistics[name], [channels], name)]),
+      model.statistics.map(({ name, channels }) => [name, upload(statistics, name, [channels])]),
     ),
-  });
+  };
+}
+
+export function uploadState(backend: Backend, model: Model, host: HostState): TrainState {
   return {
     step: host.step,
-    ...values(host),
-    slots: parameters(host.slots),
-    average: host.average && values(host.average),
+    ...uploadValues(backend, model, host),
+    slots: uploadParameters(backend, model, host.slots),
+    average: host.average && uploadValues(backend, model, host.average),
   };
 }
 

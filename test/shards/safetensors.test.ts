@@ -3,11 +3,11 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { type DType, decodeTensors, encodeTensors, type RawTensor, valuesOf } from '../../shards/safetensors.ts';
 
-const WIDTH: Record<DType, number> = { U8: 1, I32: 4, I64: 8, F32: 4 };
+const WIDTH: Record<DType, number> = { U8: 1, I32: 4, I64: 8, F32: 4, F64: 8, F16: 2, BF16: 2 };
 const tensors = fc.uniqueArray(
   fc.record({
     name: fc.stringMatching(/^[a-z][a-z0-9.]{0,8}$/),
-    dtype: fc.constantFrom<DType>('U8', 'I32', 'I64', 'F32'),
+    dtype: fc.constantFrom(...(Object.keys(WIDTH) as DType[])),
     shape: fc.array(fc.nat(4), { maxLength: 4 }),
   }),
   { selector: ({ name }) => name, maxLength: 5 },
@@ -35,6 +35,21 @@ describe('safetensors', () => {
           assert.ok(Buffer.from(found.data).equals(Buffer.from(data)));
         }
       }),
+    );
+  });
+
+  it('reads a header that names its tensors in another order than they lie in', () => {
+    const header = JSON.stringify({
+      b: { dtype: 'U8', shape: [2], data_offsets: [1, 3] },
+      a: { dtype: 'U8', shape: [1], data_offsets: [0, 1] },
+      none: { dtype: 'F32', shape: [0], data_offsets: [3, 3] },
+    });
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(BigInt(header.length));
+    const { tensors: back } = decodeTensors(Buffer.concat([length, Buffer.from(header), Buffer.of(7, 8, 9)]));
+    assert.deepEqual(
+      [...back.values()].map(({ name, data }) => [name, ...data]),
+      [['a', 7], ['b', 8, 9], ['none']],
     );
   });
 

@@ -59,7 +59,7 @@ test('a run with ema evaluates the average, a run without the live weights; so d
       return { finalLoss, ...evaluation };
     };
     const [live, average] = [await trained([]), await trained(['ema.halfLifeImages=40'])];
-    assert.deepEqual([live.weights, average.weights], ['live', 'average']);
+    assert.deepEqual([live.weights, average.weights], ['trained', 'average']);
     assert.equal(average.finalLoss, live.finalLoss, 'the training is the same');
     assert.notEqual(average.loss, live.loss);
   } finally {

@@ -129,7 +129,7 @@ test('evaluation takes the average where there is one, and says so', async () =>
   await withAverage((_, state) => {
     assert.deepEqual(evaluated(state), { values: state.average, weights: 'average' });
     const without = { ...state, average: null };
-    assert.deepEqual(evaluated(without), { values: without, weights: 'live' });
+    assert.deepEqual(evaluated(without), { values: without, weights: 'trained' });
   });
 });
 

@@ -41,10 +41,13 @@ function each(
     for (const name of Object.keys(average[kind])) visit(average[kind], name, named(live[kind], name));
 }
 
+/** `trained`: as the last step left them. */
+export type WeightsChoice = 'trained' | 'average';
+
 /** What is evaluated: the average where there is one, and its name for whoever reads the scores. */
 export function evaluated(state: Values & { readonly average: Values | null }): {
   values: Values;
-  weights: 'average' | 'live';
+  weights: WeightsChoice;
 } {
-  return state.average ? { values: state.average, weights: 'average' } : { values: state, weights: 'live' };
+  return state.average ? { values: state.average, weights: 'average' } : { values: state, weights: 'trained' };
 }
