@@ -1,5 +1,6 @@
 // `trainer evaluate`: the scores of weights on a split of packed shards, or on original files; no stream needed.
 
+import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type ClassEntry, Fault, readManifest, type Split, syncFolder, writeFileDurably } from '#shards';
 import { evaluationSamples, openOriginals } from '#stream';
@@ -139,6 +140,7 @@ async function openSamples(
 }
 
 async function writeFile(path: string, text: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
   await writeFileDurably(path, text);
   await syncFolder(dirname(path));
 }

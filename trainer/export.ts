@@ -1,6 +1,6 @@
 // `trainer export`: weights as a safetensors file that PyTorch loads strictly, into antialiased-cnns' or torchvision's ResNet.
 
-import { stat } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { encodeTensors, Fault, type RawTensor, syncFolder, writeFileDurably } from '#shards';
 import { resolvePlan } from '#stream';
@@ -41,6 +41,7 @@ export async function exportCheckpoint({ checkpoint, out, weights, force }: Expo
   const { folder, model, values, choice, step } = loaded;
   const tensors = stateDict(model, values, batchesTracked(loaded));
   const file = encodeTensors(tensors, { format: 'pt', step: String(step), weights: choice });
+  await mkdir(dirname(out), { recursive: true });
   await writeFileDurably(out, file);
   await syncFolder(dirname(out));
   const parameters = model.parameters.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// `npm run portable [-- --python FILE] [-- --checkpoint DIR --resolution R] [-- --json]`: whole ResNets and a trained net
-// beside PyTorch, on all 102 photos.
+// `npm run portable -- [--python FILE] [--checkpoint DIR --resolution R] [--json] [FILTER …]`: whole ResNets (those with a
+// FILTER in their names) and a trained net beside PyTorch, on all 102 photos.
 //
 // Exit 1 where an export does not load strictly, or logits on the same pixels differ by more than 1e-4, or a class does.
 
@@ -78,11 +78,12 @@ function tell({ net, model, resolution, entries, exported, imported, pixels, own
 
 const program = new Command('portable')
   .description('exports and imports beside PyTorch, on all photos')
+  .argument('[filter...]', 'only nets with one of these in their names')
   .option('--python <file>', 'an interpreter with torch, torchvision, safetensors and antialiased-cnns; default: made')
   .option('--checkpoint <dir>', 'a trained net of the five photo classes as well')
   .option('--resolution <r>', "that net's resolution", wholeNumber('--resolution', 1), 80)
   .option('--json', 'print the result as one object on the last line', false)
-  .action(async ({ python: given, checkpoint, resolution: trained, json }: Flags) => {
+  .action(async (filters: string[], { python: given, checkpoint, resolution: trained, json }: Flags) => {
     const python = given ?? (await pythonWith(TORCH_PINS, say));
     const folder = await mkdtemp(join(tmpdir(), 'medium-recipe-portable-'));
     const rows: Row[] = [];
@@ -102,6 +103,7 @@ const program = new Command('portable')
       const shards = await packAt(folder, resolution);
       const images = await firstImages(shards, resolution);
       for (const [net, model] of Object.entries(NETS)) {
+        if (filters.length > 0 && !filters.some((filter) => net.includes(filter))) continue;
         const out = join(folder, `net-${rows.length}`);
         await add(
           net,

@@ -95,7 +95,7 @@ test('a checkpoint’s export holds its weights, and counts the batches that mov
     const out = temporaryFolder();
     const state = { ...golden.state, step };
     const folder = await writeCheckpoint(out, { ...golden, model, recipe, dataset, state });
-    const file = join(out, 'weights.safetensors');
+    const file = join(out, 'exports', 'weights.safetensors');
     const result = await exportCheckpoint({ checkpoint: out, out: file, weights: undefined, force: false });
     assert.deepEqual([result.checkpoint, result.step, result.weights], [folder, step, 'trained']);
     const { tensors, metadata } = decodeTensors(await readFile(file));
