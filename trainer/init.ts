@@ -14,9 +14,9 @@ import type { HostState } from './state.ts';
 import { architectureOf, readWeights } from './weights.ts';
 
 /** `new`: fc starts from the seed, as for other classes than the weights were trained on. */
-export type Head = 'kept' | 'new';
+type Head = 'kept' | 'new';
 
-export interface InitOptions {
+interface InitOptions {
   /** What `trainer evaluate --checkpoint` takes. */
   readonly init?: string | undefined;
   readonly newHead?: boolean | undefined;
