@@ -2,9 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { latestCheckpoint } from '../trainer/checkpoint.ts';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join, relative } from 'node:path';
 import type { JournalEntry } from '../trainer/journal.ts';
 import { packPhotos, temporaryFolder } from './packed.ts';
 
@@ -37,14 +36,22 @@ export async function journalOf(out: string): Promise<JournalEntry[]> {
 /** The journal without the one figure that is a time. */
 export const curveOf = async (out: string) => (await journalOf(out)).map(({ waitMs: _, ...entry }) => entry);
 
-/** sha256 of the newest checkpoint's weights and slots. */
-export async function weightsOf(out: string): Promise<string> {
-  const folder = await latestCheckpoint(out);
-  assert.ok(folder);
-  return createHash('sha256')
-    .update(await readFile(join(folder, 'weights.safetensors')))
-    .update(await readFile(join(folder, 'optimizer.safetensors')))
-    .digest('hex');
+/** sha256 of every file that a trainer leaves in OUT, by path: all checkpoints that stayed, and which is best. */
+export async function digestsOf(out: string): Promise<Record<string, string>> {
+  const entries = await readdir(out, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+  const digests: Record<string, string> = {};
+  for (const file of files.sort()) {
+    const path = relative(out, file);
+    // Waits are times, and a trainer's name is drawn.
+    if (path === 'journal.jsonl' || path === 'trainer-id') continue;
+    digests[path] = createHash('sha256')
+      .update(await readFile(file))
+      .digest('hex');
+  }
+  const last = `checkpoint-${String(STEPS).padStart(8, '0')}`;
+  assert.ok(digests[join(last, 'weights.safetensors')], Object.keys(digests).join());
+  return digests;
 }
 
 export interface KilledRun {

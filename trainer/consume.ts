@@ -7,6 +7,7 @@ import { withCleanup } from './cleanup.ts';
 import type { DataReport } from './data-wait.ts';
 import type { EpochEvaluation } from './epoch-evaluation.ts';
 import { interrupted } from './interrupted.ts';
+import type { JournalEntry } from './journal.ts';
 import { type Collective, openCollective } from './ranks/collective.ts';
 import { Meeting } from './ranks/meeting.ts';
 import { folderToResume } from './resume.ts';
@@ -38,6 +39,8 @@ export interface ConsumeOptions {
   readonly prefetchBytes: number;
   readonly signal: AbortSignal;
   readonly onLine: (line: string) => void;
+  /** After each step and what surrounds it. */
+  readonly onStep?: ((entry: JournalEntry) => void) | undefined;
 }
 
 export interface ConsumeResult {

@@ -7,7 +7,7 @@ export {
   type Score,
   writeCheckpoint,
 } from './checkpoint.ts';
-export type { ConsumeResult } from './consume.ts';
+export { type ConsumeOptions, type ConsumeResult, consume } from './consume.ts';
 export * from './evaluate.ts';
 export type { EvaluateResult } from './evaluate-checkpoint.ts';
 export type { ExportResult } from './export.ts';

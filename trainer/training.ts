@@ -108,8 +108,9 @@ export class Training {
   }
 
   #train(journal: Journal | null, failure: AbortSignal): Promise<void> {
-    const { feed, meta, recipe, backend, model, state, collective, meeting } = this.#options;
+    const { feed, meta, recipe, backend, model, state, collective, meeting, options } = this.#options;
     const { plan } = meta;
+    const { onStep } = options;
     // From the end of what surrounds a step to the end of the next step: its wait and its work.
     let mark = performance.now();
     return train({
@@ -131,6 +132,7 @@ export class Training {
         // At an epoch's end only after the evaluation: a run killed between the two would never do it.
         if (state.step % recipe.checkpointSteps === 0 && !endsEpoch(plan, entry.step)) await this.#keeper.save(journal);
         if (collective.rank === 0) this.#lines.step(entry);
+        onStep?.(entry);
         mark = performance.now();
       },
       onEpoch: async (epoch, resolution) => {

@@ -141,6 +141,19 @@ export function benchCommand(): Command {
       if (!result.flat) process.exitCode = 1;
     });
 
+  bench
+    .command('trainer-soak')
+    .description('a training with SAM, evaluations and checkpoints; ends with 1 if tensors, handles or memory grow')
+    .option('--steps <n>', 'a multiple of 100', wholeNumber('--steps', 100), 3000)
+    .option('--backend <name>', 'auto, tfjs-node or wasm', 'auto')
+    .option('--json', 'end with the result as one JSON object')
+    .action(async ({ json, ...flags }: { steps: number; backend: string; json?: true }) => {
+      const { trainerSoak, trainerSoakReport } = await import('./trainer-soak.ts');
+      const result = await trainerSoak({ ...flags, say, signal: interruption(interrupted) });
+      process.stdout.write(`${json ? JSON.stringify(result) : trainerSoakReport(result)}\n`);
+      if (!Object.values(result.flat).every(Boolean)) process.exitCode = 1;
+    });
+
   addLoader('stream', 'through the embedded log and through Kafka into a consumer that only checks', {
     images: 40_000, // 6 GB a passage
     rounds: 3,

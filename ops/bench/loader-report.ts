@@ -10,7 +10,7 @@ import type { StreamResult, StreamRow } from './stream.ts';
 const fixed = (value: number | null, digits = 0): string => value?.toFixed(digits) ?? '';
 const named = (met: boolean): string => (met ? 'met' : 'MISSED');
 
-function machineLine({ cpu, cores, memoryGb, os, node, load }: Machine): string {
+export function machineLine({ cpu, cores, memoryGb, os, node, load }: Machine): string {
   return `${cpu}, ${cores} cores, ${memoryGb} GB, ${os}, Node ${node}; load ${load.toFixed(1)} at the end`;
 }
 

@@ -1,12 +1,13 @@
-// A trainer that is killed at named points, resumed, killed again: losses and weights are those of one that was not.
+// A trainer that is killed at every named point, resumed, killed again: its losses and the sha256 of everything that it
+// leaves (weights, slots, best, which checkpoints stay) are those of one that was not.
 
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
-import type { KillPoint } from '#shards';
+import { KILL_POINTS, type KillPoint } from '../../shards/kill-point.ts';
 import { latestCheckpoint } from '../../trainer/checkpoint.ts';
 import { type Ended, run } from '../commands.ts';
-import { curveOf, type KilledRun, killedRun, STEPS, weightsOf } from '../killed-run.ts';
+import { curveOf, digestsOf, type KilledRun, killedRun, STEPS } from '../killed-run.ts';
 import { temporaryFolder } from '../packed.ts';
 import { requirement } from '../requirements.ts';
 import { pick } from './length.ts';
@@ -31,12 +32,12 @@ function train(backend: Backend, out: string, killAt?: KillAt): Promise<Ended> {
 
 interface Outcome {
   readonly curve: Awaited<ReturnType<typeof curveOf>>;
-  readonly weights: string;
+  readonly digests: Awaited<ReturnType<typeof digestsOf>>;
 }
 
 const outcomeOf = async (out: string): Promise<Outcome> => ({
   curve: await curveOf(out),
-  weights: await weightsOf(out),
+  digests: await digestsOf(out),
 });
 
 const undisturbed = new Map<Backend, Promise<Outcome>>();
@@ -128,20 +129,41 @@ const AROUND_AN_EVALUATION: readonly Death[] = [
   { at: 'evaluation-done@0', checkpoint: 9, lines: 10 },
 ];
 
+/** Every point of a trainer, in the order of one run; the newest three checkpoints stay, and the best. */
+const EVERY_POINT: readonly Death[] = [
+  { at: 'sam-before-second-pass@1', checkpoint: 0, lines: 1 },
+  { at: 'checkpoint-weights-written@3', checkpoint: 0, lines: 3 },
+  { at: 'checkpoint-state-written@3', checkpoint: 0, lines: 3 },
+  { at: 'checkpoint-before-rename@3', checkpoint: 0, lines: 3 },
+  { at: 'checkpoint-renamed@3', checkpoint: 3, lines: 3 },
+  // SAM's interval from both sides: after a step with it, and after one without.
+  { at: 'journal-appended@3', checkpoint: 3, lines: 4 },
+  { at: 'step-updated@4', checkpoint: 3, lines: 4 },
+  { at: 'sam-in-second-pass@5', checkpoint: 3, lines: 5 },
+  { at: 'sam-after-second-pass@7', checkpoint: 6, lines: 7 },
+  { at: 'progress-reported@6', checkpoint: 6, lines: 6 },
+  { at: 'evaluation@0:2', checkpoint: 9, lines: 10 },
+  { at: 'evaluation-done@0', checkpoint: 9, lines: 10 },
+  { at: 'best-marked@10', checkpoint: 10, lines: 10 },
+  { at: 'checkpoint-removing@6', checkpoint: 12, lines: 12 },
+  { at: 'checkpoints-pruned@15', checkpoint: 15, lines: 15 },
+  { at: 'phase-switch@20', checkpoint: 20, lines: 20 },
+  { at: 'fixres-start@30', checkpoint: 30, lines: 30 },
+  { at: 'checkpoint-renamed@40', checkpoint: 40, lines: 40 },
+];
+
 describe('trainer killed, resumed, killed, resumed within one epoch, at a phase switch, during a checkpoint write', () => {
   const native = requirement('tfjs-node');
-  if (pick(true, false))
-    it(
-      'in one run (tfjs-node)',
-      native,
-      survives('tfjs-node', [
-        ...IN_A_CHECKPOINT,
-        { at: 'sam-in-second-pass@7', checkpoint: 6, lines: 7 },
-        { at: 'evaluation@0:2', checkpoint: 9, lines: 10 },
-        ...AT_A_SWITCH.slice(1),
-      ]),
+  it('every point of a trainer is one at which it is killed', () => {
+    const stream: readonly string[] = ['chunk-appended', 'before-ledger'] satisfies KillPoint[];
+    const killed = EVERY_POINT.map(({ at }) => at.replace(/[@:].*/, ''));
+    assert.deepEqual(
+      Object.keys(KILL_POINTS).filter((point) => !stream.includes(point) && !killed.includes(point)),
+      [],
     );
-  else {
+  });
+  it('at every point, in one run (tfjs-node)', native, survives('tfjs-node', EVERY_POINT));
+  if (pick(false, true)) {
     it('within one epoch (tfjs-node)', native, survives('tfjs-node', WITHIN_AN_EPOCH));
     it('at a phase switch (tfjs-node)', native, survives('tfjs-node', AT_A_SWITCH));
     it('during a checkpoint write (tfjs-node)', native, survives('tfjs-node', IN_A_CHECKPOINT));
@@ -155,6 +177,8 @@ describe('trainer killed, resumed, killed, resumed within one epoch, at a phase 
       ['checkpoint-weights-written:4', 5],
       ['checkpoint-before-rename:3', 7],
       ['checkpoint-renamed:2', 8],
+      ['best-marked:2', 8],
+      ['checkpoints-pruned:2', 8],
       ['evaluation-done:2', 3],
     ] as const)
       it(`at every ${at} (tfjs-node)`, native, survivesAgainAndAgain('tfjs-node', at, deaths));
