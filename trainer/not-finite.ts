@@ -56,15 +56,15 @@ export function explained(error: NotFinite, { run, out, plan, groups, ...rest }:
   const where =
     group === null ? '' : `, group ${group}, ${first === last ? `lane ${first}` : `lanes ${first} to ${last}`}`;
   const target = `--run ${run} ${transportArgument({ url: rest.transport })}`;
-  const replayed = shellWord(join(out, `step-${step}`));
+  const replayed = join(out, `step-${step}`);
   const from = rest.checkpointStep === 0 ? 'step 0' : `the newest checkpoint, step ${rest.checkpointStep}`;
   return new Fault({
     code,
     received: `${what} at ${place}${where}`,
     expected: 'a finite number',
     remedy: [
-      `see the batch: stream inspect ${target} --step ${step} --image ${replayed}.png`,
-      `have its records as files: stream replay ${target} --from-step ${step} --to-step ${step + 1} --to ${replayed}`,
+      `see the batch: stream inspect ${target} --step ${step} --image ${shellWord(`${replayed}.png`)}`,
+      `have its records as files: stream replay ${target} --from-step ${step} --to-step ${step + 1} --to ${shellWord(replayed)}`,
       `the same command with --resume comes to it again from ${from}`,
       'if the batch is sound, train anew with another --out and --set optimizer.lr=… lower or optimizer.warmupEpochs=… longer',
     ].join('; '),

@@ -134,7 +134,7 @@ class Sweep {
     const second: NamedTensors[] = [];
     let sum: NamedTensors;
     if (fires && sam.scope === 'global') {
-      const total = this.#sum((batch) => this.#first(batch, first));
+      const total = this.#sum((batch) => this.#checked(this.#first(batch, first)));
       const perturbed = this.#perturbed(total, sam);
       tf.dispose(total);
       sum = this.#sum((batch) => this.#second(batch, perturbed, second));
@@ -142,7 +142,8 @@ class Sweep {
     } else {
       sum = this.#sum((batch) => {
         const gradients = this.#first(batch, first);
-        if (!fires) return gradients;
+        // Where SAM fires, the norm that `perturb` divides by is checked.
+        if (!fires) return this.#checked(gradients);
         const perturbed = this.#perturbed(gradients, sam);
         tf.dispose(gradients);
         const sharp = this.#second(batch, perturbed, second);
@@ -202,16 +203,17 @@ class Sweep {
   /** At w. */
   #first(batch: DeviceBatch, statistics: NamedTensors[]): NamedTensors {
     const found = this.#pass(batch, this.#state.weights, statistics);
-    this.#losses.push(this.#checked(found));
+    this.#losses.push(this.#finite(found.loss, 'loss'));
     return found.gradients;
   }
 
   /** At w + e. */
   #second(batch: DeviceBatch, weights: NamedTensors, statistics: NamedTensors[]): NamedTensors {
     const found = this.#pass(batch, { ...this.#state.weights, ...weights }, statistics);
-    this.#checked(found);
+    this.#finite(found.loss, 'loss');
+    const gradients = this.#checked(found.gradients);
     killPoint('sam-in-second-pass', this.#state.step);
-    return found.gradients;
+    return gradients;
   }
 
   #pass(batch: DeviceBatch, weights: NamedTensors, statistics: NamedTensors[]): GroupGradients {
@@ -237,13 +239,12 @@ class Sweep {
     return perturbed;
   }
 
-  /** A pass's loss, once it and the gradients are known to be finite: here it is still known which group's they are. */
-  #checked({ loss, gradients }: GroupGradients): number {
-    const value = this.#finite(loss, 'loss');
+  /** A pass's gradients, once they are known to be finite: here it is still known which group's they are. */
+  #checked(gradients: NamedTensors): NamedTensors {
     const norm = normOf(this.#backend.tf, gradients);
     this.#finite(norm, 'gradient');
     norm.dispose();
-    return value;
+    return gradients;
   }
 
   #finite(scalar: Tensor, what: 'loss' | 'gradient'): number {
