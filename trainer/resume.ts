@@ -43,7 +43,10 @@ export function otherNumerics(
   theirs: Numerics,
   { allowOtherNumerics }: { readonly allowOtherNumerics: boolean },
 ): string | null {
-  const differing = firstDifference(ours, theirs, 'numerics');
+  // Another backend has another of almost everything.
+  const { backend } = ours;
+  const differing =
+    firstDifference({ backend }, { backend: theirs.backend }, 'numerics') ?? firstDifference(ours, theirs, 'numerics');
   if (!differing) return null;
   if (!allowOtherNumerics)
     throw new Fault({

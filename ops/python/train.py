@@ -22,6 +22,8 @@ from torch.func import functional_call
 
 MEAN = torch.tensor([0.485, 0.456, 0.406])
 STD = torch.tensor([0.229, 0.224, 0.225])
+# A share of a phase times its epochs may lie below a whole number by rounding.
+ROUNDING = 1e-9
 
 OF_THE_STREAM = {"name", "seed", "lanes", "orderWindow", "augmentation", "mixup", "damaged", "evaluation", "phases"}
 OF_TRAINING = {"model", "groups", "optimizer", "sam", "labelSmoothing", "clip", "ema", "checkpointSteps"}
@@ -59,7 +61,7 @@ class Schedule:
         if epoch < warmup:
             return epoch / warmup
         if isinstance(schedule, dict):
-            return schedule["factor"] ** sum(milestone <= epoch for milestone in schedule["milestones"])
+            return schedule["factor"] ** sum(milestone <= epoch + ROUNDING for milestone in schedule["milestones"])
         share = (epoch - warmup) / (epochs - warmup)
         return 1 - share if schedule == "linear" else 0.5 * (1 + math.cos(math.pi * share))
 
