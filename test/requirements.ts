@@ -18,8 +18,8 @@ const missing: Record<Requirement, () => string | null> = {
   },
   'tfjs-node': () => (native.ready ? null : `${native.reason}: npm run setup`),
   parity: () => {
-    const cases = fileURLToPath(new URL('test/fixtures/parity', packageRoot));
-    if (!existsSync(cases) || readdirSync(cases).length === 0) return 'no cases in test/fixtures/parity';
+    const cases = fileURLToPath(new URL('test/parity/cases', packageRoot));
+    if (!existsSync(cases) || readdirSync(cases).length === 0) return 'no cases in test/parity/cases';
     return missing['tfjs-node']();
   },
   mpi: () => (which('mpirun') === null ? 'no mpirun on PATH: install Open MPI (Debian: openmpi-bin)' : null),
