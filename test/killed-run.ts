@@ -18,6 +18,7 @@ phases:
 model: { layers: [1, 1, 1, 1], width: 4, blurpool: 2 }
 optimizer: { lr: 0.05, lrPerBatch: 8, weightDecay: 5.0e-4, warmupEpochs: 0.5 }
 sam: { rho: 0.05, interval: 2 }
+ema: { halfLifeImages: 100 }
 labelSmoothing: 0.1
 checkpointSteps: 3
 `;

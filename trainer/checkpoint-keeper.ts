@@ -85,8 +85,8 @@ export class CheckpointKeeper {
 }
 
 /** An update may overflow though the gradient does not: the next step would see it, a checkpoint between them must not. */
-function checkFinite({ step, weights, slots, statistics }: HostState): void {
-  for (const tensors of [weights, slots, statistics])
+function checkFinite({ step, weights, slots, statistics, average }: HostState): void {
+  for (const tensors of [weights, slots, statistics, average?.weights ?? {}, average?.statistics ?? {}])
     for (const [name, values] of Object.entries(tensors)) {
       const value = values.find((value) => !Number.isFinite(value));
       if (value !== undefined)
