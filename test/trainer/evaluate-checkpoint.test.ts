@@ -21,6 +21,8 @@ const fault = (code: string) => (error: unknown) => error instanceof Fault && er
 suite('evaluate', { timeout: 120_000 }, () => {
   let options: EvaluateOptions;
   before(async () => {
+    // First with the tests' threads: what is evaluated takes those that are loaded.
+    await anyBackend();
     const checkpoint = join(temporaryFolder(), 'imported');
     await importWeights({ weights: fixture('blurpool.safetensors'), out: checkpoint, force: false, onLine: () => {} });
     options = { checkpoint, split: 'val', resolution: 48, backend: 'auto' };
