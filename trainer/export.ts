@@ -6,6 +6,7 @@ import { encodeTensors, Fault, type RawTensor, syncFolder, writeFileDurably } fr
 import { resolvePlan } from '#stream';
 import type { WeightsChoice } from './methods/ema/ema.ts';
 import { samFires } from './methods/sam/sam.ts';
+import { sizeOf } from './model/initial.ts';
 import { toTorch } from './model/layout.ts';
 import type { Model } from './model/model.ts';
 import { filterValues, normOf, stateDictOf } from './model/state-dict.ts';
@@ -44,7 +45,7 @@ export async function exportCheckpoint({ checkpoint, out, weights, force }: Expo
   await mkdir(dirname(out), { recursive: true });
   await writeFileDurably(out, file);
   await syncFolder(dirname(out));
-  const parameters = model.parameters.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+  const parameters = model.parameters.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
   const size = { bytes: file.length, tensors: tensors.length, parameters };
   return { checkpoint: folder, step, weights: choice, out, ...size, torch: torchModel(model) };
 }

@@ -13,6 +13,7 @@ import {
 } from '#shards';
 import { sha256 } from './checksums.ts';
 import { asFloat32, type FloatName, isFloat } from './float.ts';
+import { sizeOf } from './model/initial.ts';
 import type { Model } from './model/model.ts';
 import { buildModel } from './model/resnet.ts';
 import { filterValues, modelOfShapes, type StateEntry, stateDictOf } from './model/state-dict.ts';
@@ -75,7 +76,7 @@ export async function importWeights({ weights: file, out, force, onLine }: Impor
     model: found.recipe,
     origin: { file: basename(file), sha256: sha256(bytes) },
   });
-  const parameters = model.parameters.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+  const parameters = model.parameters.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
   return { out, model: found.recipe, classes: found.classes, parameters, converted };
 }
 
